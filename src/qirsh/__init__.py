@@ -1,0 +1,1 @@
+"""Qirsh: a payment server. No charge lost, none doubled."""

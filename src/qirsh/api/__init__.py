@@ -1,0 +1,1 @@
+"""HTTP: the edge. It reads requests, calls one verb of `payments`, and writes answers."""

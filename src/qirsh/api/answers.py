@@ -1,0 +1,78 @@
+"""Answers: a draft's row as the wire shows it."""
+
+import hashlib
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+import msgspec
+from litestar import Response
+
+from qirsh.actions import data_of, tag_of
+from qirsh.draft import PaymentDraft, State
+from qirsh.money import Money
+from qirsh.payments import Initiated
+from qirsh.store.rows import Row
+
+RETRY_SECONDS = 2
+"""When a page asks again about a PSP that did not answer."""
+
+
+def initiated(answer: Initiated) -> Response[bytes]:
+    """201 with the action, or 202 while the PSP's answer is not known."""
+    draft = answer.row.draft
+    body = {"paymentDraftId": str(draft.id), **_action(draft), "expiresAt": _instant(draft.expires_at)}
+    headers = {"Cache-Control": "no-store"}
+    if answer.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    waits = draft.state is State.PENDING
+    if waits:
+        headers["Retry-After"] = str(RETRY_SECONDS)
+    return _json(body, HTTPStatus.ACCEPTED if waits else HTTPStatus.CREATED, headers)
+
+
+def status_body(row: Row) -> bytes:
+    """What GET status shows of a draft."""
+    draft = row.draft
+    body: dict[str, object] = {
+        "paymentDraftId": str(draft.id),
+        "status": draft.state,
+        "reason": draft.reason,
+        "amount": draft.amount.major,
+        "currency": draft.amount.currency,
+        "refunded": Money(draft.refunded_minor, draft.amount.currency).major,
+        "updatedAt": _instant(row.updated_at),
+    }
+    if draft.state is State.AWAITING_USER_ACTION:
+        body |= {**_action(draft), "expiresAt": _instant(draft.expires_at)}
+    return msgspec.json.encode(body)
+
+
+def etag_of(body: bytes) -> str:
+    """A strong validator over every visible field."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def status(body: bytes, *, known: bool) -> Response[bytes]:
+    """200, or 304 when the caller knows it already."""
+    headers = {"ETag": etag_of(body), "Cache-Control": "no-cache"}
+    if known:
+        return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return _json_bytes(body, HTTPStatus.OK, headers)
+
+
+def _action(draft: PaymentDraft) -> dict[str, object]:
+    if draft.action is None:
+        return {"paymentAction": None, "actionData": None}
+    return {"paymentAction": tag_of(draft.action), "actionData": data_of(draft.action)}
+
+
+def _instant(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json(body: object, status_code: HTTPStatus, headers: dict[str, str]) -> Response[bytes]:
+    return _json_bytes(msgspec.json.encode(body), status_code, headers)
+
+
+def _json_bytes(body: bytes, status_code: HTTPStatus, headers: dict[str, str]) -> Response[bytes]:
+    return Response(body, status_code=status_code, media_type="application/json", headers=headers)

@@ -1,0 +1,235 @@
+"""InitiatePaymentRequest: what a shop's page may ask, read without floats and with every bad field named at once."""
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from qirsh.draft import DraftRequest, Payer
+from qirsh.errors import FieldError, InvalidRequest, MethodNotSupported
+from qirsh.methods import METHODS, Method
+from qirsh.money import EXPONENTS, InvalidAmountError, Money, major_units
+
+MAX_FIELD_ERRORS: Final = 50
+"""More unknown fields than this teach nobody anything."""
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+_CLEAN: Final = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"  # no control characters; PostgreSQL takes no NUL
+_EGYPTIAN_MOBILE: Final = re.compile(r"(?:\+20|0020|0)(1[0125][0-9]{8})\Z")
+
+Key = Annotated[str, Meta(min_length=16, max_length=200, pattern=r"\A[\x21-\x7e]*\Z")]
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=_CLEAN)]
+OrderReference = Annotated[str, Meta(min_length=1, max_length=200, pattern=_CLEAN)]
+Email = Annotated[str, Meta(max_length=254, pattern=r"\A[\x21-\x3f\x41-\x7e]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+\Z")]
+Phone = Annotated[str, Meta(max_length=20, description="an Egyptian mobile: 01012345678")]
+Currency = Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z", description="ISO 4217")]
+Locale = Annotated[str, Meta(pattern=r"\A[a-z]{2}(-[A-Z]{2})?\Z")]
+
+
+class PayerFields(msgspec.Struct):
+    """`payer` on the wire."""
+
+    name: Name | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+
+
+class InitiatePaymentRequest(msgspec.Struct):
+    """The body of POST /api/payments/initiate. `null` means the same as leaving a field out."""
+
+    product_id: Name
+    product_amount: Annotated[msgspec.Raw, Meta(description='major units, text or number: "300.00"')]
+    payment_method: Annotated[str, Meta(max_length=50)]
+    idempotency_key: Key | None = None
+    currency: Currency | None = None
+    quantity: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    order_reference: OrderReference | None = None
+    payer: PayerFields | None = None
+    return_url: Annotated[str, Meta(max_length=2000)] | None = None
+    locale: Locale | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """A valid request: what the draft keeps, the key, and the fingerprint that tells one request from another."""
+
+    request: DraftRequest
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnRules:
+    """Where a payer may be sent back to: the shop's origins, over https; in dev also this machine over http."""
+
+    origins: Collection[str]
+    dev: bool = False
+
+
+def read_initiate(body: bytes, header_key: str | None, rules: ReturnRules) -> ReadRequest:
+    """Read and check the whole request.
+
+    Raises:
+        InvalidRequest: `errors` names every bad field.
+        MethodNotSupported: all else is well, and no payment method has this name.
+    """
+    errors: list[FieldError] = []
+    fields = _fields(_object(body), _DECODERS, "#", errors)
+    payer = _fields(_object(fields.pop("payer", None) or b"{}"), _PAYER_DECODERS, "#/payer", errors)
+    key = _key(fields.get("idempotency_key"), header_key, errors)
+    amount = _amount(fields.get("product_amount"), fields.get("currency"), errors)
+    method = next((method for method in Method if method == fields.get("payment_method")), None)
+    if fields.get("currency", "EGP") not in EXPONENTS:
+        errors.append(FieldError("#/currency", "is not an ISO 4217 currency"))
+    phone = _phone(payer.get("phone"), errors)
+    if method is not None and METHODS[method].needs_phone and "phone" not in payer:
+        errors.append(FieldError("#/payer/phone", f"{method} needs the phone number of the wallet: 01012345678"))
+    if (return_url := fields.get("return_url")) is not None and (wrong := _wrong_return_url(return_url, rules)):
+        errors.append(FieldError("#/return_url", wrong))
+    if method is None and "payment_method" in fields:
+        if not errors:
+            raise MethodNotSupported("No payment method has this name: GET /api/payments/methods lists what there is.")
+        errors.append(FieldError("#/payment_method", "no payment method has this name"))
+    if errors:
+        raise InvalidRequest(errors=errors[:MAX_FIELD_ERRORS])
+    assert method is not None
+    request = DraftRequest(
+        product_id=fields["product_id"],
+        amount=amount,
+        method=method,
+        currency=fields.get("currency"),
+        quantity=fields.get("quantity", 1),
+        order_reference=fields.get("order_reference"),
+        payer=Payer(payer.get("name"), payer.get("email"), phone),
+        return_url=return_url,
+        locale=fields.get("locale"),
+    )
+    return ReadRequest(request, key, hashlib.sha256(msgspec.json.encode(request)).digest())
+
+
+_OUTER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _decoders(struct: type[msgspec.Struct]) -> Mapping[str, tuple[bool, msgspec.json.Decoder[Any]]]:
+    """For each field whether it is required, and its own decoder: one that reads all would stop at the first error."""
+    hints = get_type_hints(struct, include_extras=True)
+    return {
+        field.encode_name: (
+            field.required,
+            msgspec.json.Decoder(
+                msgspec.Raw if field.encode_name in {"product_amount", "payer"} else hints[field.name]
+            ),
+        )
+        for field in msgspec.structs.fields(struct)
+    }
+
+
+_DECODERS: Final = _decoders(InitiatePaymentRequest)
+_PAYER_DECODERS: Final = _decoders(PayerFields)
+
+
+def _object(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    try:
+        return _OUTER.decode(raw)
+    except msgspec.ValidationError:
+        raise InvalidRequest("The body, and payer in it, must be JSON objects.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidRequest("The body is not JSON that can be read.") from None
+
+
+def _fields(
+    raw: Mapping[str, msgspec.Raw],
+    decoders: Mapping[str, tuple[bool, msgspec.json.Decoder[Any]]],
+    pointer: str,
+    errors: list[FieldError],
+) -> dict[str, Any]:
+    """The fields that could be read, those that are null left out; every other becomes an error."""
+    read: dict[str, Any] = {}
+    for name, (required, decoder) in decoders.items():
+        value = raw.get(name)
+        if value is None or bytes(value) == b"null":
+            if required:
+                errors.append(FieldError(f"{pointer}/{name}", "is required"))
+            continue
+        try:
+            read[name] = decoder.decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            detail = str(error) if isinstance(error, msgspec.ValidationError) else "cannot be read"
+            errors.append(FieldError(f"{pointer}/{name}", detail))
+    for name in list(raw.keys() - decoders.keys())[:MAX_FIELD_ERRORS]:
+        escaped = name[:100].replace("~", "~0").replace("/", "~1")
+        errors.append(FieldError(f"{pointer}/{escaped}", "is not a field of this request"))
+    return read
+
+
+def _key(field: str | None, header: str | None, errors: list[FieldError]) -> str:
+    """The idempotency key, from the field or the header; the header may be quoted (RFC 8941) or bare."""
+    pointer = "#/idempotency_key"
+    if header is not None:
+        quoted = len(header) > 1 and header[0] == header[-1] == '"'
+        try:
+            header = msgspec.convert(header[1:-1] if quoted else header, Key)
+        except msgspec.ValidationError as error:
+            errors.append(FieldError(pointer, f"the Idempotency-Key header: {error}"))
+        else:
+            if field is not None and field != header:
+                errors.append(FieldError(pointer, "differs from the Idempotency-Key header: send one of them"))
+    elif field is None and not any(error.pointer == pointer for error in errors):
+        errors.append(FieldError(pointer, "is required: 16 to 200 visible ASCII characters, made by the page"))
+    return header or field or ""
+
+
+def _amount(raw: msgspec.Raw | None, currency: str | None, errors: list[FieldError]) -> str:
+    """The amount in canonical major units, read as text: a float would change it."""
+    if raw is None:
+        return ""
+    try:
+        written = bytes(raw).decode()
+        text = msgspec.json.decode(raw, type=str) if written.startswith('"') else written
+        value = major_units(text)
+        if currency in EXPONENTS:
+            Money.parse(text, currency)
+    except (InvalidAmountError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        detail = str(error) if isinstance(error, InvalidAmountError) else "cannot be read"
+        errors.append(FieldError("#/product_amount", detail))
+        return ""
+    if not value:
+        errors.append(FieldError("#/product_amount", "must be more than zero"))
+    whole, _, decimals = text.partition(".")
+    decimals = decimals.rstrip("0")
+    return f"{whole}.{decimals}" if decimals else whole
+
+
+def _phone(phone: str | None, errors: list[FieldError]) -> str | None:
+    """The national form, 01xxxxxxxxx. Any operator's prefix: numbers move between operators."""
+    if phone is None:
+        return None
+    match = _EGYPTIAN_MOBILE.match(phone)
+    if match is None:
+        errors.append(FieldError("#/payer/phone", "must be an Egyptian mobile number: 01012345678"))
+        return None
+    return f"0{match[1]}"
+
+
+def _wrong_return_url(url: str, rules: ReturnRules) -> str | None:
+    """What is wrong with a return address; None when a payer may be sent there."""
+    # Browsers read a backslash as a slash and drop control characters, so what we parse would not be where they go.
+    if "\\" in url or not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
+        return "must be a plain https address"
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return "must be a plain https address"
+    if parts.scheme != "https" and not (rules.dev and parts.scheme == "http" and host in LOOPBACK):
+        return "must begin with https://"
+    if not host or "@" in parts.netloc:
+        return "must name a host and no user"
+    if f"{parts.scheme}://{parts.netloc}" not in rules.origins:
+        return "must be on one of the configured shop_origins"
+    return None

@@ -1,0 +1,156 @@
+"""The routes: each reads its input, calls one verb, and writes the answer."""
+
+import asyncio
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from litestar import MediaType, Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+from litestar.response import Redirect
+
+from qirsh.api import answers
+from qirsh.api.idempotency import IdempotencyMiddleware, read_of
+from qirsh.api.operation import initiate_operation
+from qirsh.catalog import Product
+from qirsh.errors import DraftNotFound, FieldError, InvalidRequest, ProductNotFound
+from qirsh.gateways.base import Delivery
+from qirsh.methods import METHODS, Method
+from qirsh.money import Money
+
+MAX_WEBHOOK_BYTES: Final = 1_000_000
+MAX_WAIT_SECONDS: Final = 30
+READY_SECONDS: Final = 2.0
+
+Plain = Request[Any, Any, Any]
+
+
+def initiate_with(middleware: IdempotencyMiddleware) -> HTTPRouteHandler:
+    """POST /api/payments/initiate, behind the middleware that reads its request."""
+
+    @post(
+        "/api/payments/initiate",
+        middleware=[middleware],
+        status_code=HTTPStatus.CREATED,
+        operation_class=initiate_operation(),
+        tags=["payments"],
+    )
+    async def initiate(request: Plain) -> Response[bytes]:
+        """Make a payment draft and tell the page what the payer must do."""
+        read = read_of(request.scope)
+        payments = request.app.state.services.payments
+        answer = await payments.initiate(read.request, key=read.key, fingerprint=read.fingerprint)
+        return answers.initiated(answer)
+
+    return initiate
+
+
+@post(
+    ["/api/payments/webhook-handler", "/api/payments/webhook-handler/{gateway:str}"],
+    status_code=HTTPStatus.OK,
+    request_max_body_size=MAX_WEBHOOK_BYTES,
+    tags=["webhooks"],
+)
+async def webhook_handler(request: Plain, gateway: str | None = None) -> dict[str, bool]:
+    """Take a PSP's webhook: verified before anything, stored before it is answered."""
+    delivery = Delivery(
+        body=await request.body(),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        query=dict(request.query_params),
+    )
+    await request.app.state.services.payments.receive(delivery, gateway)
+    return {"received": True}
+
+
+@get("/api/payments/status/{draft_id:str}", tags=["payments"])
+async def status(
+    request: Plain,
+    draft_id: str,
+    wait: Annotated[str, Parameter(description="seconds to wait for a change, at most 30")] = "0",
+) -> Response[bytes]:
+    """A draft as it stands; with If-None-Match and `wait`, as soon as it stands otherwise."""
+    seconds = _seconds(wait)
+    services = request.app.state.services
+    wanted = _draft_id(draft_id)
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    with services.watch.waiting(wanted) as waiter:
+        body = answers.status_body(await services.payments.status(wanted))
+        try:
+            async with asyncio.timeout(seconds or None):
+                while seconds and answers.etag_of(body) in known:
+                    body = answers.status_body(await waiter.next())
+        except TimeoutError:
+            pass
+    return answers.status(body, known=answers.etag_of(body) in known)
+
+
+@get("/api/payments/methods", tags=["payments"])
+async def methods(request: Plain, product_id: str, currency: str | None = None) -> Response[Any]:
+    """What the payer can choose for a product, in order."""
+    services = request.app.state.services
+    product = await services.store.products.get(product_id) if "\0" not in product_id else None
+    if product is None:
+        raise ProductNotFound
+    offered = [
+        _offer(product, method, priced_in)
+        for method in Method
+        for priced_in in sorted(product.prices)
+        if product.purchasable and currency in {None, priced_in} and priced_in in services.router.currencies(method)
+    ]
+    return Response(
+        {"product_id": product.id, "name": product.name, "methods": offered}, headers={"Cache-Control": "no-cache"}
+    )
+
+
+@get("/api/payments/return/{gateway:str}", status_code=HTTPStatus.SEE_OTHER, tags=["payments"])
+async def return_from(request: Plain, gateway: str) -> Redirect:
+    """The payer's browser, back from a PSP: look the payment up and send the payer on. Proves nothing by itself."""
+    row = await request.app.state.services.payments.come_back(gateway, dict(request.query_params))
+    if row is None:
+        raise DraftNotFound
+    target = row.draft.request.return_url or f"/pay/{row.draft.id}"
+    return Redirect(target, status_code=303, headers={"Cache-Control": "no-store"})
+
+
+@get("/health/live", media_type=MediaType.TEXT, tags=["health"])
+async def live() -> str:
+    """The process answers."""
+    return "live"
+
+
+@get("/health/ready", media_type=MediaType.TEXT, tags=["health"])
+async def ready(request: Plain) -> str:
+    """The database answers too."""
+    async with asyncio.timeout(READY_SECONDS):
+        await request.app.state.services.store.pool.fetchval("SELECT 1")
+    return "ready"
+
+
+ROUTES: Final[Sequence[HTTPRouteHandler]] = (webhook_handler, status, methods, return_from, live, ready)
+
+
+def _offer(product: Product, method: Method, currency: str) -> dict[str, object]:
+    facts = METHODS[method]
+    return {
+        "payment_method": method,
+        "label": {"en": facts.label_en, "ar": facts.label_ar},
+        "currency": currency,
+        "amount": Money(product.prices[currency], currency).major,
+        "fields": ["payer.phone"] if facts.needs_phone else [],
+    }
+
+
+def _draft_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise DraftNotFound from None
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 3):  # noqa: PLR2004  more digits are no wait
+        detail = f"a whole number of seconds from 0 to {MAX_WAIT_SECONDS}"
+        raise InvalidRequest(errors=[FieldError("?wait", detail)])
+    return min(int(text), MAX_WAIT_SECONDS)

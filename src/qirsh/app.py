@@ -1,0 +1,129 @@
+"""The composition root: from settings to a running server or worker. Imports everything; nobody imports it."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from qirsh.clock import Clock
+from qirsh.errors import GatewayError
+from qirsh.gateways.base import Gateway
+from qirsh.gateways.http import Effect, PspClient
+from qirsh.gateways.registry import GATEWAYS
+from qirsh.payments import Payments
+from qirsh.routing import PaymentMethodRouter
+from qirsh.settings import Settings
+from qirsh.store.changes import Publisher, Watch
+from qirsh.store.connection import connect_pool
+from qirsh.store.store import Store
+from qirsh.work.fulfilment import Announcer
+from qirsh.work.worker import Worker
+
+FOLLOW_SECONDS: Final = 0.25
+"""How far behind the sandbox's clock `qirsh dev` and the tests may be."""
+
+_log = structlog.get_logger("qirsh.app")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a process needs to serve or to work."""
+
+    settings: Settings
+    database_url: str
+    clock: Clock
+    store: Store
+    gateways: dict[str, Gateway]
+    router: PaymentMethodRouter
+    payments: Payments
+    watch: Watch
+    worker: Worker
+
+
+@asynccontextmanager
+async def running(settings: Settings, database_url: str) -> AsyncIterator[Services]:
+    """Connect everything, keep its background tasks going, and close it all in reverse."""
+    async with AsyncExitStack() as stack:
+        clock = Clock()
+        pool = await connect_pool(database_url, max_size=settings.database_pool)
+        stack.push_async_callback(_close_pool, pool)
+        store = Store(pool, clock)
+        gateways = {}
+        for name, make in GATEWAYS.items():
+            credentials = getattr(settings, name)
+            if credentials is not None:
+                gateways[name] = make(credentials)
+                stack.push_async_callback(gateways[name].aclose)
+        router = PaymentMethodRouter(gateway.profile for gateway in gateways.values())
+        publisher = Publisher(pool)
+        payments = Payments(store, gateways, router, clock, publisher)
+        announcer = None
+        if settings.fulfilment_url:
+            secrets = [secret.get_secret_value() for secret in settings.fulfilment_secrets]
+            announcer = Announcer(settings.fulfilment_url, secrets)
+            stack.push_async_callback(announcer.aclose)
+        worker = Worker(database_url, store, payments, frozenset(gateways), announcer)
+        watch = Watch(database_url, store.drafts, worker.nudge)
+        if settings.sandbox_url:
+            await _follow_once(clock, sandbox := PspClient(settings.sandbox_url, psp="sandbox"))
+            stack.push_async_callback(sandbox.aclose)
+            _background(stack, _follow(clock, sandbox))
+        _background(stack, publisher.run())
+        _background(stack, watch.run())
+        yield Services(settings, database_url, clock, store, gateways, router, payments, watch, worker)
+
+
+def configure_logging(*, pretty: bool = False) -> None:
+    """One JSON object a line on stderr; lines for people where a person watches."""
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if pretty else logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+async def _close_pool(pool: object) -> None:
+    """Close politely, then at once: a connection that hangs must not keep the process."""
+    with suppress(Exception):
+        async with asyncio.timeout(5):
+            await pool.close()  # type: ignore[attr-defined]
+            return
+    pool.terminate()  # type: ignore[attr-defined]
+
+
+def _background(stack: AsyncExitStack, work: object) -> None:
+    task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+
+    async def stop() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(stop)
+
+
+async def _follow(clock: Clock, sandbox: PspClient) -> None:
+    """Follow the sandbox's clock, so that moving it forward moves everything."""
+    while True:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        await _follow_once(clock, sandbox)
+
+
+async def _follow_once(clock: Clock, sandbox: PspClient) -> None:
+    with suppress(GatewayError):
+        answer = await sandbox.call("GET", "/__sandbox/clock", effect=Effect.READS)
+        clock.offset = timedelta(seconds=answer["offset_seconds"])

@@ -1,0 +1,126 @@
+"""The command line: `qirsh dev`, and the production parts one at a time."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from qirsh import dev as whole
+from qirsh import server
+from qirsh.app import configure_logging
+from qirsh.settings import CONFIG_NAME, ConfigurationError, Settings, load
+from qirsh.store.embedded import EmbeddedPostgresError
+from qirsh.store.migrate import MigrationError
+from qirsh.store.migrate import migrate as apply_migrations
+from qirsh_sandbox import SandboxConfig
+from qirsh_sandbox import start as start_sandbox
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Qirsh: a payment server."
+)
+
+DataDir = Annotated[Path, typer.Option(help="Where `qirsh dev` keeps its database and its configuration.")]
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+
+DATA_DIR: Final = Path(".qirsh")
+
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+
+
+@app.command()
+def dev(port: Port = 8000, sandbox_port: Port = 8001, data_dir: DataDir = DATA_DIR) -> None:
+    """Everything on this machine: database, sandbox PSPs, API, worker and a demo shop."""
+    configure_logging(pretty=True)
+
+    def ready(addresses: whole.Addresses) -> None:
+        _out.print(f"[bold]Qirsh is ready.[/bold] Pay for something: [link]{addresses.shop}[/link]")
+        _out.print(f"  API            {addresses.api}/api/payments/…   (OpenAPI: {addresses.api}/openapi.json)")
+        _out.print(f"  Sandbox PSPs   {addresses.sandbox}")
+        _out.print(f"  Configuration  {addresses.config}")
+        _out.print("Ctrl-C stops all of it; the next start finds today's data.")
+
+    with _explained():
+        server.run(whole.dev(port, sandbox_port, data_dir.resolve(), ready))
+
+
+@app.command()
+def serve(host: str = "127.0.0.1", port: Port = 8000, data_dir: DataDir = DATA_DIR) -> None:
+    """The HTTP API."""
+    configure_logging()
+    with _explained():
+        settings = _load(data_dir)
+        server.run(
+            server.serve(settings, data_dir.resolve(), host, port, lambda: _out.print(f"ready on {host}:{port}"))
+        )
+
+
+@app.command()
+def worker(data_dir: DataDir = DATA_DIR) -> None:
+    """Durable work: look-ups, late deliveries, fulfilments. Any number may run."""
+    configure_logging()
+    with _explained():
+        server.run(server.work(_load(data_dir), data_dir.resolve(), lambda: _out.print("ready")))
+
+
+@app.command()
+def migrate(data_dir: DataDir = DATA_DIR) -> None:
+    """Bring the database's schema up to this release."""
+
+    async def main() -> None:
+        async with server.database(_load(data_dir), data_dir.resolve()) as url:
+            applied = await apply_migrations(url)
+        _out.print("\n".join(f"applied {name}" for name in applied) or "nothing to do")
+
+    with _explained():
+        asyncio.run(main())
+
+
+@app.command()
+def sandbox(
+    webhooks: Annotated[str, typer.Option(help="Where webhooks go: …/api/payments/webhook-handler")] = "",
+    returns: Annotated[str, typer.Option(help="Where browsers go back to: …/api/payments/return")] = "",
+    host: str = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8001,
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """The fake PSPs alone."""
+
+    async def main() -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        config = SandboxConfig(
+            host=host, port=port, state_file=data_dir / "sandbox.sqlite3", webhooks=webhooks, returns=returns
+        )
+        running = await start_sandbox(config)
+        _out.print(f"sandbox ready on http://{host}:{running.port}")
+        try:
+            await server.until_signal()
+        finally:
+            await running.stop()
+
+    with _explained():
+        server.run(main())
+
+
+def main() -> None:
+    """The `qirsh` command."""
+    app()
+
+
+def _load(data_dir: Path) -> Settings:
+    return load(data_dir / CONFIG_NAME)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What the person at the terminal can mend is said in a sentence, not in a trace."""
+    try:
+        yield
+    except (ConfigurationError, EmbeddedPostgresError, MigrationError, OSError) as error:
+        _err.print(f"[bold red]{type(error).__name__}[/bold red]: {escape(str(error))}")
+        raise typer.Exit(1) from None

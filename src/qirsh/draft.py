@@ -1,0 +1,308 @@
+"""The payment draft, the events that gateways report, and the one function that may move a draft.
+
+`apply` is pure: no clock, no I/O. Its table is printed in ARCHITECTURE.md, and a test compares the two cell by cell.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from qirsh.actions import PaymentAction
+from qirsh.methods import Method
+from qirsh.money import Money
+
+
+class State(StrEnum):
+    """Where a draft stands. The wire calls it `status`."""
+
+    PENDING = "pending"
+    """Written; no PSP is known to have registered it."""
+    AWAITING_USER_ACTION = "awaiting_user_action"
+    """A PSP registered it and the payer knows what to do."""
+    COMPLETED = "completed"
+    """The money came, in full. Fulfilled once."""
+    FAILED = "failed"
+    """Dead: refused, expired or never registered. Late money still completes it."""
+    PARTIALLY_REFUNDED = "partially_refunded"
+    """Some of the money went back."""
+    REFUNDED = "refunded"
+    """All of the money went back."""
+
+
+class Kind(StrEnum):
+    """What a gateway can report. Past tense: these are facts, not wishes."""
+
+    REGISTERED = "registered"
+    """The PSP knows the draft under a transaction reference."""
+    APPROVED = "approved"
+    """The payer agreed; the money waits for our capture."""
+    DECLINED = "declined"
+    """One try was refused; the reference can still be paid."""
+    PAID = "paid"
+    """The money moved to the merchant. Only an explicit success is this."""
+    FAILED = "failed"
+    """The reference is dead. Only an explicit end is this."""
+    REFUNDED = "refunded"
+    """Money went back; the amount is cumulative."""
+
+
+class DeclineCode(StrEnum):
+    """Why a try was refused, in words the payer's page can translate."""
+
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    CARD_DECLINED = "card_declined"
+    EXPIRED_CARD = "expired_card"
+    AUTHENTICATION_FAILED = "authentication_failed"
+    WALLET_NOT_FOUND = "wallet_not_found"
+    WRONG_PIN = "wrong_pin"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    EXPIRED = "expired"
+    NEVER_REGISTERED = "never_registered"
+    CANCELLED_BY_PAYER = "cancelled_by_payer"
+    FRAUD_SUSPECTED = "fraud_suspected"
+    PROCESSING_ERROR = "processing_error"
+    UNKNOWN = "unknown"
+
+
+class Verdict(StrEnum):
+    """What became of an event."""
+
+    APPLIED = "applied"
+    REPEATED = "repeated"
+    STALE = "stale"
+    CAPTURE = "capture"
+    REVIEW = "review"
+
+
+class Payer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who pays, as far as the shop told us. `phone` is the Egyptian national form, 01xxxxxxxxx."""
+
+    name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+
+
+class DraftRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The validated request as kept in the row, with the product's name as the payer saw it.
+
+    `amount` is the money as the shop wrote it, in canonical major units; the fingerprint is taken over these fields.
+    """
+
+    product_id: str
+    amount: str
+    method: Method
+    currency: str | None = None
+    quantity: int = 1
+    order_reference: str | None = None
+    payer: Payer = Payer()
+    return_url: str | None = None
+    locale: str | None = None
+    product_name: str | None = None
+
+
+class PaymentDraft(msgspec.Struct, frozen=True):
+    """One deliberate try to collect one amount for one product through one gateway."""
+
+    id: UUID
+    gateway: str
+    amount: Money
+    request: DraftRequest
+    created_at: datetime
+    expires_at: datetime
+    state: State = State.PENDING
+    reason: str | None = None
+    needs_review: bool = False
+    refunded_minor: int = 0
+    transaction_reference_id: str | None = None
+    payment_reference: str | None = None
+    action: PaymentAction | None = None
+    in_doubt: bool = False
+    registration_attempt: int = 1
+    capture_attempt: int = 1
+    capture_due: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayEvent:
+    """One fact a gateway reports.
+
+    A delivery finds its draft by `draft_id` where the PSP signs it, else by a signed reference. `amount` is required
+    for `paid`, and for `refunded`, where it is the total given back so far. `hinted_draft_id` is not covered by the
+    signature: it only tells which draft to look up when no other field finds one.
+    """
+
+    kind: Kind
+    gateway: str
+    event_id: str
+    draft_id: UUID | None = None
+    transaction_reference_id: str | None = None
+    payment_reference: str | None = None
+    amount: Money | None = None
+    action: PaymentAction | None = None
+    reason: DeclineCode | None = None
+    psp_code: str | None = None
+    hinted_draft_id: UUID | None = None
+
+    def __post_init__(self) -> None:
+        """A gateway that reports money without saying how much has a bug."""
+        assert self.amount is not None or self.kind not in {Kind.PAID, Kind.REFUNDED}, f"{self.kind} needs an amount"
+        assert self.transaction_reference_id or self.kind is not Kind.REGISTERED, "registered needs its reference"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `apply` made of an event: the draft after it, the verdict, and for a review the reason."""
+
+    draft: PaymentDraft
+    verdict: Verdict
+    review_reason: str | None = None
+
+
+class _Cell(StrEnum):
+    """The words of the state table in ARCHITECTURE.md."""
+
+    AWAITING = "awaiting"
+    CAPTURE = "capture"
+    STALE = "stale"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    REVIEW = "review"
+    REPEATED = "repeated"
+    REFUNDED = "refunded*"
+
+
+def _row(words: str) -> Mapping[Kind, _Cell]:
+    return MappingProxyType(dict(zip(Kind, map(_Cell, words.split()), strict=True)))
+
+
+TABLE: Final[Mapping[State, Mapping[Kind, _Cell]]] = MappingProxyType(
+    {
+        # columns:                         registered approved declined paid      failed   refunded
+        State.PENDING: _row("              awaiting   capture  stale    completed failed   review"),
+        State.AWAITING_USER_ACTION: _row(" repeated   capture  repeated completed failed   review"),
+        State.COMPLETED: _row("            stale      stale    stale    repeated  review   refunded*"),
+        State.FAILED: _row("               stale      stale    stale    completed repeated review"),
+        State.PARTIALLY_REFUNDED: _row("   stale      stale    stale    stale     review   refunded*"),
+        State.REFUNDED: _row("             stale      stale    stale    stale     review   repeated"),
+    }
+)
+
+
+def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
+    """Fold one event into a draft. Total: every state meets every kind, and nothing else moves a draft."""
+    if contradiction := _contradiction(draft, event):
+        return _review(draft, contradiction)
+    match TABLE[draft.state][event.kind]:
+        case _Cell.AWAITING:
+            return Outcome(_awaiting(draft, event), Verdict.APPLIED)
+        case _Cell.COMPLETED:
+            return Outcome(_completed(draft, event), Verdict.APPLIED)
+        case _Cell.FAILED:
+            reason = event.reason or DeclineCode.UNKNOWN
+            return Outcome(
+                msgspec.structs.replace(draft, state=State.FAILED, reason=reason, capture_due=False), Verdict.APPLIED
+            )
+        case _Cell.REFUNDED:
+            return _refunded(draft, event)
+        case _Cell.CAPTURE:
+            return Outcome(msgspec.structs.replace(draft, capture_due=True), Verdict.CAPTURE)
+        case _Cell.REVIEW:
+            return _review(draft, f"{event.kind}_when_{draft.state}")
+        case _Cell.REPEATED:
+            return Outcome(_repeated(draft, event), Verdict.REPEATED)
+        case _Cell.STALE:
+            return Outcome(_with_reference(draft, event), Verdict.STALE)
+
+
+def _contradiction(draft: PaymentDraft, event: GatewayEvent) -> str | None:
+    """Why this event cannot be about this draft as its row knows it, whatever the state; None when it can."""
+    if event.gateway != draft.gateway:
+        return "second_gateway"
+    other_payment = (
+        draft.payment_reference is not None
+        and event.payment_reference is not None
+        and event.payment_reference != draft.payment_reference
+    )
+    match event.kind:
+        case Kind.REGISTERED:
+            known = draft.transaction_reference_id
+            return "second_reference" if known is not None and event.transaction_reference_id != known else None
+        case Kind.PAID:
+            if other_payment:
+                return "paid_twice"
+            return "amount_mismatch" if event.amount != draft.amount else None
+        case Kind.REFUNDED:
+            if other_payment:
+                return "other_payment"
+            assert event.amount is not None
+            if event.amount.currency != draft.amount.currency:
+                return "amount_mismatch"
+            return "refunded_too_much" if event.amount > draft.amount else None
+        case Kind.FAILED:
+            return "other_payment" if other_payment else None
+        case _:
+            return None
+
+
+def _review(draft: PaymentDraft, reason: str) -> Outcome:
+    return Outcome(msgspec.structs.replace(draft, needs_review=True), Verdict.REVIEW, reason)
+
+
+def _awaiting(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:
+    return msgspec.structs.replace(
+        draft,
+        state=State.AWAITING_USER_ACTION,
+        transaction_reference_id=event.transaction_reference_id,
+        action=event.action,
+        in_doubt=False,
+    )
+
+
+def _completed(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:
+    draft = _with_reference(draft, event)
+    return msgspec.structs.replace(
+        draft,
+        state=State.COMPLETED,
+        reason=None,
+        payment_reference=event.payment_reference or draft.payment_reference,
+        capture_due=False,
+    )
+
+
+def _refunded(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
+    """Refunds are cumulative: an equal or lower total was heard before."""
+    assert event.amount is not None
+    if event.amount.amount_minor <= draft.refunded_minor:
+        return Outcome(draft, Verdict.REPEATED)
+    whole = event.amount == draft.amount
+    return Outcome(
+        msgspec.structs.replace(
+            draft,
+            state=State.REFUNDED if whole else State.PARTIALLY_REFUNDED,
+            refunded_minor=event.amount.amount_minor,
+            payment_reference=draft.payment_reference or event.payment_reference,
+        ),
+        Verdict.APPLIED,
+    )
+
+
+def _repeated(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:
+    """A declined try moves no state, but may come with the address of the next try."""
+    if event.kind is Kind.DECLINED:
+        return msgspec.structs.replace(
+            draft, action=event.action or draft.action, reason=event.reason or DeclineCode.UNKNOWN
+        )
+    return draft
+
+
+def _with_reference(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:
+    """Remember where the PSP has it, even when the event moves nothing: late money can only be matched by it."""
+    if draft.transaction_reference_id is None and event.transaction_reference_id is not None:
+        return msgspec.structs.replace(draft, transaction_reference_id=event.transaction_reference_id)
+    return draft

@@ -1,0 +1,152 @@
+"""What a gateway is: a few verbs that return facts. Protocols, so there is nothing to inherit and nothing to forget."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol, runtime_checkable
+from uuid import UUID
+
+from qirsh.actions import PaymentAction
+from qirsh.draft import GatewayEvent, PaymentDraft
+from qirsh.methods import Method
+
+
+class Standing(StrEnum):
+    """What a look-up found."""
+
+    UNKNOWN = "unknown"
+    """The PSP never heard of it."""
+    OPEN = "open"
+    """It can still be paid."""
+    IN_PROGRESS = "in_progress"
+    """Money is moving, or under the PSP's review."""
+    CLOSED = "closed"
+    """Nothing more will come of it by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One webhook as it came off the wire, not yet believed. Header names are lower case."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SignaturePlace:
+    """Where a PSP puts its signature: how a delivery without a gateway in its path is recognised."""
+
+    kind: Literal["query", "header", "body"]
+    name: str
+
+    def is_in(self, delivery: Delivery) -> bool:
+        """Whether something stands there; whether it is a valid signature only the gateway can say."""
+        match self.kind:
+            case "query":
+                return bool(delivery.query.get(self.name))
+            case "header":
+                return bool(delivery.headers.get(self.name))
+            case "body":
+                return f'"{self.name}"'.encode() in delivery.body
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Everything the core may know of a gateway without calling it."""
+
+    name: str
+    methods: frozenset[Method]
+    currencies: frozenset[str]
+    signature_place: SignaturePlace
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What the PSP answered to `register`: its id for the draft, and what the payer must do."""
+
+    transaction_reference_id: str
+    action: PaymentAction
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What the PSP's books say: the standing, and its events in causal order."""
+
+    standing: Standing
+    events: Sequence[GatewayEvent] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """Something a delivery says that its signature does not cover, or says without an amount: look up, never apply."""
+
+    gateway: str
+    event_id: str
+    draft_id: UUID | None = None
+    transaction_reference_id: str | None = None
+    payment_reference: str | None = None
+
+
+class Gateway(Protocol):
+    """The verbs of every PSP. All raise `GatewayError`s as `gateways.http` translates them."""
+
+    @property
+    def profile(self) -> Profile:
+        """What this gateway takes."""
+        ...
+
+    async def register(self, draft: PaymentDraft, *, key: str) -> Registration:
+        """Make the draft payable at the PSP. A pure function of the row: same row, same bytes, same PSP key.
+
+        When `draft.in_doubt`, an earlier call may have reached the PSP: ask before sending.
+        """
+        ...
+
+    async def lookup(self, draft: PaymentDraft) -> Lookup:
+        """Ask what the PSP's books say of the draft. Never moves money."""
+        ...
+
+    async def read_webhook(self, delivery: Delivery) -> Sequence[GatewayEvent | Hint]:
+        """Verify, then parse; one method, so that unverified fields cannot be reached.
+
+        Raises:
+            WebhookNotAuthentic: the signature is missing, empty or wrong.
+            WebhookMalformed: the body cannot be parsed.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections to the PSP."""
+        ...
+
+
+@runtime_checkable
+class ReadsReturn(Gateway, Protocol):
+    """A PSP that sends every payer back to one fixed address, and names the payment in the query (Paymob)."""
+
+    def read_return(self, query: Mapping[str, str]) -> Hint | None:
+        """Which draft the browser came back from; None when the query is not the PSP's."""
+        ...
+
+
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Bound all PSP calls inside together, tokens and failover included."""
+    token = _deadline.set(asyncio.get_running_loop().time() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def seconds_left(at_most: float) -> float:
+    """How long a PSP call may take now."""
+    end = _deadline.get()
+    return at_most if end is None else min(at_most, end - asyncio.get_running_loop().time())

@@ -1,0 +1,181 @@
+"""One client for all PSPs, and the only translator of what can go wrong on the wire into our error tree."""
+
+import asyncio
+from collections.abc import Mapping
+from enum import Enum
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+
+from qirsh.errors import (
+    GatewayError,
+    GatewayMisconfigured,
+    GatewayOutcomeUnknown,
+    GatewayProtocolError,
+    GatewayRejected,
+    GatewayUnavailable,
+    PspAnswer,
+)
+from qirsh.gateways.base import seconds_left
+
+CALL_SECONDS: Final = 10.0
+"""The longest single call; within an initiate the shared deadline is what binds."""
+KEEP_ALIVE_SECONDS: Final = 10.0
+"""Shorter than what PSPs' load balancers are known to keep, since a POST on a stale connection fails unseen."""
+MAX_ANSWER_BYTES: Final = 1_000_000
+MAX_CONNECTIONS: Final = 1_000
+
+_UNKNOWN_STATUSES: Final = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY},
+)
+
+
+class Effect(Enum):
+    """What a call does at the PSP, which decides what a broken answer means."""
+
+    READS = "reads"
+    """Tokens, look-ups, lists: asking again costs nothing."""
+    MOVES = "moves"
+    """Registers something or moves money: a lost answer leaves the outcome unknown."""
+
+
+class PspClient:
+    """An HTTP client for one PSP account: JSON in, JSON out, errors translated."""
+
+    def __init__(self, base_url: str, *, psp: str) -> None:
+        """Talk to `base_url`; `psp` is the name that error messages say."""
+        self._base_url = base_url.rstrip("/")
+        self._psp = psp
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        effect: Effect,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Any:  # noqa: ANN401  what a PSP answers has no better type until the adapter reads it
+        """Send one request and return the parsed JSON of a 2xx answer.
+
+        Raises:
+            GatewayUnavailable: nothing was sent, or it was a read and the answer is broken, or 429.
+            GatewayOutcomeUnknown: it was sent, may have moved something, and no clear answer came.
+            GatewayMisconfigured: 401 or 403.
+            GatewayRejected: any other 4xx; `answer` holds the status and the parsed body.
+        """
+        sent = SimpleNamespace(headers=False)
+        try:
+            status, retry_after, raw = await self._exchange(
+                method,
+                path,
+                sent,
+                data=None if json is None else msgspec.json.encode(json),
+                headers={"Content-Type": "application/json", "Accept": "application/json", **(headers or {})},
+                params=params,
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
+            raise self._broken(effect, sent=sent.headers) from error
+        body = _parsed(raw)
+        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            if body is None:
+                raise self._unreadable(effect)
+            return body
+        raise self._refusal(effect, PspAnswer(status, body), retry_after)
+
+    async def aclose(self) -> None:
+        """Close pooled connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        sent: SimpleNamespace,
+        *,
+        data: bytes | None,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None,
+    ) -> tuple[int, str | None, bytes]:
+        left = seconds_left(CALL_SECONDS)
+        if left <= 0:
+            raise TimeoutError
+        async with self._open().request(
+            method,
+            self._base_url + path,
+            data=data,
+            headers=headers,
+            params=params,
+            timeout=aiohttp.ClientTimeout(total=left),
+            allow_redirects=False,
+            trace_request_ctx=sent,
+        ) as response:
+            raw = bytearray()
+            async for chunk in response.content.iter_any():
+                raw += chunk
+                if len(raw) > MAX_ANSWER_BYTES:
+                    raise aiohttp.ClientPayloadError("answer too large")
+            return response.status, response.headers.get("Retry-After"), bytes(raw)
+
+    def _open(self) -> aiohttp.ClientSession:
+        """The session belongs to the running loop, so it is made on first use."""
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_request_headers_sent.append(_mark_sent)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
+                trace_configs=[trace],
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    def _broken(self, effect: Effect, *, sent: bool) -> GatewayError:
+        """Exception types alone do not tell whether the PSP saw the request; whether its headers left does."""
+        if not sent:
+            return GatewayUnavailable(f"{self._psp} could not be reached: try again with the same key.")
+        if effect is Effect.READS:
+            return GatewayUnavailable(f"{self._psp} did not answer: try again with the same key.")
+        return GatewayOutcomeUnknown(f"{self._psp} was asked and did not answer.")
+
+    def _unreadable(self, effect: Effect) -> GatewayError:
+        if effect is Effect.READS:
+            return GatewayUnavailable(f"{self._psp}'s answer could not be read: try again with the same key.")
+        return GatewayProtocolError(f"{self._psp}'s answer could not be read.")
+
+    def _refusal(self, effect: Effect, answer: PspAnswer, retry_after: str | None) -> GatewayError:
+        error: GatewayError
+        match answer.status:
+            case HTTPStatus.TOO_MANY_REQUESTS:
+                seconds = int(retry_after) if retry_after and retry_after.isdecimal() else None
+                error = GatewayUnavailable(
+                    f"{self._psp} asks us to slow down: try again with the same key.", retry_after_seconds=seconds
+                )
+            case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+                error = GatewayMisconfigured(f"{self._psp} refused our credentials: the operator must check them.")
+            case status if status in _UNKNOWN_STATUSES or not 400 <= status < 500:  # noqa: PLR2004  the 4xx range
+                error = self._broken(effect, sent=True)
+            case status:
+                error = GatewayRejected(f"{self._psp} refused the request (HTTP {status}).", psp_code=str(status))
+        error.answer = answer
+        return error
+
+
+async def _mark_sent(
+    _session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    _params: aiohttp.TraceRequestHeadersSentParams,
+) -> None:
+    context.trace_request_ctx.headers = True
+
+
+def _parsed(raw: bytes) -> object:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,12 @@
+"""The gateways this release knows: a new one is one line here."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from qirsh.gateways.base import Gateway
+from qirsh.gateways.paymob import Paymob
+
+GATEWAYS: Final[dict[str, Callable[[Any], Gateway]]] = {
+    "paymob": Paymob,
+}
+"""Name in the configuration → what makes the gateway from its credentials."""

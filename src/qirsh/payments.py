@@ -1,0 +1,193 @@
+"""What the payment server does, as the specification tells it: initiate, receive, come back, status."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID, uuid4
+
+import msgspec
+import structlog
+
+from qirsh.catalog import Product, priced
+from qirsh.clock import Clock
+from qirsh.draft import DraftRequest, PaymentDraft, State
+from qirsh.errors import (
+    DraftNotFound,
+    GatewayError,
+    GatewayRejected,
+    IdempotencyConflict,
+    RequestInProgress,
+    WebhookNotAuthentic,
+)
+from qirsh.fold import Changes, Fold
+from qirsh.gateways.base import Delivery, Gateway, ReadsReturn
+from qirsh.methods import METHODS
+from qirsh.registration import Registrar
+from qirsh.routing import PaymentMethodRouter
+from qirsh.store.connection import new_id
+from qirsh.store.rows import Row
+from qirsh.store.store import Store
+
+RETURN_SECONDS: Final = 5.0
+"""How long a payer who comes back waits for the look-up before being sent on; the sweep asks again."""
+
+_OPEN: Final = frozenset({State.PENDING, State.AWAITING_USER_ACTION})
+
+_log = structlog.get_logger("qirsh.payments")
+
+
+@dataclass(frozen=True, slots=True)
+class Initiated:
+    """An answer to initiate, to be read off the row. `pending`: the PSP's answer is not known yet."""
+
+    row: Row
+    replayed: bool
+
+
+class Payments:
+    """The payment server's verbs."""
+
+    def __init__(
+        self,
+        store: Store,
+        gateways: Mapping[str, Gateway],
+        router: PaymentMethodRouter,
+        clock: Clock,
+        changes: Changes,
+    ) -> None:
+        """Serve the configured gateways by the router's order."""
+        self._store = store
+        self._gateways = gateways
+        self._router = router
+        self._clock = clock
+        self._lookups: dict[UUID, asyncio.Task[Row]] = {}
+        self.fold = Fold(store, changes)
+        self.registrar = Registrar(store, self.fold, gateways, router)
+
+    async def initiate(self, request: DraftRequest, *, key: str, fingerprint: bytes) -> Initiated:
+        """Make one payment draft for this key, registered once, and answer from its row.
+
+        Raises:
+            CallerError: the request cannot be served, or belongs to another key's request, or still runs.
+            GatewayRejected: the PSP refused; the same key hears the same.
+            GatewayUnavailable, GatewayMisconfigured: nothing was sent; the same key tries again.
+        """
+        row, product = await self._store.drafts.find_for_initiate(key, request.product_id)
+        if row is None:
+            draft = self._drafted(request, product)
+        elif settled := _settled(row, fingerprint):
+            return settled
+        else:
+            draft = row.draft
+        claim = uuid4()
+        lifetime = METHODS[request.method].lifetime
+        row = await self._store.drafts.claim(draft, key=key, fingerprint=fingerprint, claim=claim, lifetime=lifetime)
+        if settled := _settled(row, fingerprint):
+            return settled
+        if row.claimed_by != claim:
+            raise RequestInProgress(retry_after_seconds=1)
+        row = await self.registrar.register(row, claim)
+        return _settled(row, fingerprint, replayed=False) or Initiated(row, replayed=False)
+
+    async def receive(self, delivery: Delivery, gateway_name: str | None) -> None:
+        """Take a webhook: verified first, then each of its facts in a transaction of its own.
+
+        Raises:
+            WebhookNotAuthentic: unsigned, wrongly signed, or from no PSP we know.
+            WebhookMalformed: it cannot be parsed.
+        """
+        gateway = self._gateways.get(gateway_name) if gateway_name else self._recognised(delivery)
+        if gateway is None:
+            raise WebhookNotAuthentic("No configured gateway signs like this.")
+        facts = await gateway.read_webhook(delivery)
+        for fact in facts:
+            verdict = await self.fold.deliver(fact, delivery)
+            _log.info("delivery", gateway=fact.gateway, event_id=fact.event_id, verdict=verdict)
+        if not facts:
+            async with self._store.transaction() as connection:
+                await self._store.inbox.record_delivery(
+                    connection,
+                    delivery,
+                    gateway=gateway.profile.name,
+                    event_id=None,
+                    draft_id=None,
+                    verdict="ignored",
+                )
+
+    async def status(self, draft_id: UUID) -> Row:
+        """A draft as it stands.
+
+        Raises:
+            DraftNotFound: there is none.
+        """
+        row = await self._store.drafts.get(draft_id)
+        if row is None:
+            raise DraftNotFound
+        return row
+
+    async def come_back(self, gateway_name: str, query: Mapping[str, str]) -> Row | None:
+        """The payer's browser is back from a PSP: ask the PSP while the payer waits, and say which draft it was."""
+        gateway = self._gateways.get(gateway_name)
+        hint = gateway.read_return(query) if isinstance(gateway, ReadsReturn) else None
+        if hint is None:
+            return None
+        row = await self._store.drafts.find(hint)
+        if row is None or row.draft.state not in _OPEN:
+            return row
+        try:
+            async with asyncio.timeout(RETURN_SECONDS):
+                return await self._look_up_together(row)
+        except (GatewayError, TimeoutError):
+            return row
+
+    async def _look_up_together(self, row: Row) -> Row:
+        """Ask once for all who come back at the same time: a return address is open to everyone."""
+        draft_id = row.draft.id
+        task = self._lookups.get(draft_id)
+        if task is None:
+            task = asyncio.create_task(self.registrar.look_up(row))
+            self._lookups[draft_id] = task
+            task.add_done_callback(
+                lambda done: (self._lookups.pop(draft_id, None), done.cancelled() or done.exception())
+            )
+        return await asyncio.shield(task)
+
+    def _drafted(self, request: DraftRequest, product: Product | None) -> PaymentDraft:
+        """A new draft, priced by the catalogue and routed."""
+        amount = priced(product, request, self._router.currencies(request.method))
+        gateways = self._router.pick(request.method, amount.currency)
+        assert product is not None
+        now = self._clock.now()
+        return PaymentDraft(
+            id=new_id(),
+            gateway=gateways[0],
+            amount=amount,
+            request=msgspec.structs.replace(request, product_name=product.name_in(request.locale)),
+            created_at=now,
+            expires_at=now + METHODS[request.method].lifetime,
+        )
+
+    def _recognised(self, delivery: Delivery) -> Gateway | None:
+        """The gateway whose signature stands in its place in this delivery."""
+        for gateway in self._gateways.values():
+            if gateway.profile.signature_place.is_in(delivery):
+                return gateway
+        return None
+
+
+def _settled(row: Row, fingerprint: bytes, *, replayed: bool = True) -> Initiated | None:
+    """The answer that a row gives by itself; None while it is still to be registered.
+
+    Raises:
+        IdempotencyConflict: the key belongs to another request.
+        GatewayRejected: the draft failed before its action was stored.
+    """
+    if row.fingerprint != fingerprint:
+        raise IdempotencyConflict
+    draft = row.draft
+    if draft.action is None and draft.state is State.FAILED:
+        raise GatewayRejected(reason=draft.reason or "unknown", draft_id=draft.id, replayed=replayed)
+    if draft.action is None and draft.state is State.PENDING:
+        return None
+    return Initiated(row, replayed=replayed)

@@ -1,0 +1,164 @@
+"""From a claimed draft to a registered one: failover, doubt, and what each answer of a PSP leaves behind."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+from uuid import UUID, uuid5
+
+import structlog
+
+from qirsh.draft import DeclineCode, GatewayEvent, Kind, PaymentDraft, State
+from qirsh.errors import (
+    GatewayError,
+    GatewayMisconfigured,
+    GatewayOutcomeUnknown,
+    GatewayRejected,
+    GatewayUnavailable,
+    MethodNotSupported,
+)
+from qirsh.fold import Fold
+from qirsh.gateways.base import Gateway, Registration, Standing, deadline
+from qirsh.routing import PaymentMethodRouter
+from qirsh.store.rows import Row
+from qirsh.store.store import Store
+
+PSP_SECONDS: Final = 10.0
+"""All PSP calls of one initiate together, tokens and failover included; an initiate answers within 12."""
+_GRACE_SECONDS: Final = 0.5
+"""The translator in gateways.http stops at the deadline by itself; this stops a gateway that does not use it."""
+
+_log = structlog.get_logger("qirsh.registration")
+
+
+class Registrar:
+    """Makes claimed drafts payable. The claim is the caller's, and released here whatever happens."""
+
+    def __init__(self, store: Store, fold: Fold, gateways: Mapping[str, Gateway], router: PaymentMethodRouter) -> None:
+        """Call these gateways in the router's order."""
+        self._store = store
+        self._fold = fold
+        self._gateways = gateways
+        self._router = router
+
+    async def register(self, row: Row, claim: UUID) -> Row:
+        """Register a draft at the first gateway that takes it, and return its row as it then stands.
+
+        A draft in doubt is asked about first: it may be paid already. A row that comes back `pending` is in doubt.
+
+        Raises:
+            GatewayUnavailable, GatewayMisconfigured: nothing was registered, and the same key may try again.
+        """
+        try:
+            with deadline(PSP_SECONDS):
+                async with asyncio.timeout(PSP_SECONDS + _GRACE_SECONDS):
+                    if row.draft.in_doubt:
+                        row = await self.look_up(row)
+                        if row.draft.state is not State.PENDING:
+                            return row
+                    return await self._try_gateways(row, claim)
+        except (GatewayUnavailable, GatewayMisconfigured) as error:
+            row = await self._released(row.draft.id, claim, in_doubt=False)
+            if row.draft.state is State.PENDING and not row.draft.in_doubt:
+                raise
+            _log.warning("registration_in_doubt", draft_id=str(row.draft.id), code=error.code)
+            return row
+        except (GatewayOutcomeUnknown, TimeoutError) as error:
+            code = error.code if isinstance(error, GatewayError) else "deadline"
+            _log.warning("registration_in_doubt", draft_id=str(row.draft.id), code=code)
+            return await self._released(row.draft.id, claim, in_doubt=True)
+        except Exception:
+            # A bug of ours or a gateway's, after who knows what was sent. Whoever comes next asks first.
+            await self._released(row.draft.id, claim, in_doubt=True)
+            raise
+
+    async def look_up(self, row: Row) -> Row:
+        """Ask the PSP about a draft and fold what it says.
+
+        Raises:
+            GatewayUnavailable, GatewayMisconfigured: the PSP did not say.
+        """
+        return (await self.asked(row))[1]
+
+    async def asked(self, row: Row) -> tuple[Standing, Row]:
+        """As `look_up`, with the standing that the PSP told."""
+        try:
+            found = await self.gateway(row.draft.gateway).lookup(row.draft)
+        except (GatewayRejected, GatewayOutcomeUnknown) as error:
+            # A question moves nothing, so a refused or broken one is only unanswered.
+            raise GatewayUnavailable("The PSP did not answer the look-up.") from error
+        if not found.events:
+            return found.standing, row
+        return found.standing, await self._fold(row.draft.id, found.events, source="lookup")
+
+    def gateway(self, name: str) -> Gateway:
+        """A configured gateway.
+
+        Raises:
+            GatewayMisconfigured: the row names one that is no longer configured.
+        """
+        try:
+            return self._gateways[name]
+        except KeyError:
+            raise GatewayMisconfigured(f"{name} is not configured any more: restore its credentials.") from None
+
+    async def _try_gateways(self, row: Row, claim: UUID) -> Row:
+        for name in self._route(row.draft):
+            if name != row.draft.gateway:
+                moved = await self._store.drafts.move_to_gateway(row.draft.id, claim, name)
+                if moved is None:
+                    break  # the claim is lost: whoever holds it goes on
+                row = moved
+            try:
+                registration = await self.gateway(name).register(row.draft, key=psp_key(row.draft))
+            except GatewayRejected as error:
+                return await self._fold(row.draft.id, [_refused(row.draft, error)], source="initiate", release=claim)
+            except GatewayUnavailable as error:
+                unavailable = error
+                if row.draft.in_doubt:
+                    break  # an earlier call may have reached this gateway: no other may be tried
+                continue
+            return await self._fold(
+                row.draft.id, [_registered(row.draft, registration, claim)], source="initiate", release=claim
+            )
+        raise unavailable
+
+    def _route(self, draft: PaymentDraft) -> list[str]:
+        """The row's own gateway first: that is where an earlier try may have left something."""
+        try:
+            others = self._router.pick(draft.request.method, draft.amount.currency)
+        except MethodNotSupported:
+            others = ()
+        return [draft.gateway, *(name for name in others if name != draft.gateway)]
+
+    async def _released(self, draft_id: UUID, claim: UUID, *, in_doubt: bool) -> Row:
+        released = await self._store.drafts.release(draft_id, claim, in_doubt=in_doubt)
+        row = released or await self._store.drafts.get(draft_id)
+        assert row is not None, "drafts are never deleted"
+        return row
+
+
+def psp_key(draft: PaymentDraft) -> str:
+    """The key we send to PSPs: derived, so that the same intent has the same key for ever."""
+    return str(uuid5(draft.id, f"register:{draft.registration_attempt}"))
+
+
+def _registered(draft: PaymentDraft, registration: Registration, claim: UUID) -> GatewayEvent:
+    return GatewayEvent(
+        kind=Kind.REGISTERED,
+        gateway=draft.gateway,
+        event_id=f"registered:{claim}",
+        draft_id=draft.id,
+        transaction_reference_id=registration.transaction_reference_id,
+        action=registration.action,
+    )
+
+
+def _refused(draft: PaymentDraft, error: GatewayRejected) -> GatewayEvent:
+    return GatewayEvent(
+        kind=Kind.FAILED,
+        gateway=draft.gateway,
+        event_id="refused",
+        draft_id=draft.id,
+        reason=DeclineCode(error.reason),
+        psp_code=error.psp_code,
+    )

@@ -1,0 +1,153 @@
+"""Running processes: the HTTP server and the worker until a signal, and `qirsh dev`, which is all of it at once."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+from litestar import Litestar
+from litestar.stores.base import Store as Cache
+from litestar.stores.redis import RedisStore
+from redis.asyncio import Redis
+
+from qirsh.api.app import create_app
+from qirsh.api.idempotency import BoundedMemoryStore
+from qirsh.app import Services, running
+from qirsh.settings import Settings
+from qirsh.store.embedded import EmbeddedPostgres
+from qirsh.store.migrate import migrate
+
+DRAIN_SECONDS: Final = 5
+"""How long answers under way may take when the server stops; a claim that is cut off lapses by itself."""
+BACKLOG: Final = 2048
+SWEEP_CACHE_SECONDS: Final = 60.0
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to whoever runs it: several run in one process here."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def database(settings: Settings, data_dir: Path) -> AsyncIterator[str]:
+    """The database's URL: the configured one, or the embedded PostgreSQL in the data dir, started when needed."""
+    if settings.database_url:
+        yield settings.database_url
+        return
+    embedded = EmbeddedPostgres(data_dir)
+    url = await asyncio.to_thread(embedded.start)
+    try:
+        yield url
+    finally:
+        await asyncio.to_thread(embedded.stop)
+
+
+@asynccontextmanager
+async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[None]:
+    """The application, answering on a port from here on.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    server = _Server(config)
+    socket = config.bind_socket()
+    task = asyncio.create_task(server.serve(sockets=[socket]))
+    try:
+        while not server.started:
+            if task.done():
+                task.result()
+                raise OSError(f"The server on port {port} ended while it started.")
+            await asyncio.sleep(0.005)
+        yield
+    finally:
+        server.should_exit = True
+        await task
+        socket.close()
+
+
+@asynccontextmanager
+async def cached(settings: Settings) -> AsyncIterator[Cache]:
+    """The cache of finished answers: Redis or Valkey when configured, in this process otherwise."""
+    if settings.redis_url:
+        redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1)
+        try:
+            yield RedisStore(redis, namespace="QIRSH")
+        finally:
+            await redis.aclose()
+        return
+    memory = BoundedMemoryStore()
+    sweep = asyncio.create_task(_sweep_for_ever(memory))
+    try:
+        yield memory
+    finally:
+        sweep.cancel()
+
+
+async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready: Callable[[], None]) -> None:
+    """Serve HTTP until a signal."""
+    async with database(settings, data_dir) as url, cached(settings) as cache:
+        await migrate(url)
+        async with listening(create_app(settings, lambda: running(settings, url), cache), host, port):
+            ready()
+            await until_signal()
+
+
+async def work(settings: Settings, data_dir: Path, ready: Callable[[], None]) -> None:
+    """Do due work until a signal."""
+    async with database(settings, data_dir) as url:
+        await migrate(url)
+        async with running(settings, url) as services, working(services):
+            ready()
+            await until_signal()
+
+
+@asynccontextmanager
+async def working(services: Services) -> AsyncIterator[None]:
+    """The worker, running from here on."""
+    task = asyncio.create_task(services.worker.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def until_signal() -> None:
+    """Return at the first SIGINT or SIGTERM."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a process's main under uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+async def _sweep_for_ever(memory: BoundedMemoryStore) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_CACHE_SECONDS)
+        await memory.delete_expired()

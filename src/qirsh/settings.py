@@ -1,0 +1,148 @@
+"""Configuration: qirsh.toml, overridden by the environment. The only place that reads either."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import tomli_w
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from qirsh.gateways.paymob import Credentials as PaymobCredentials
+
+SANDBOX_PREFIX: Final = "sandbox_"
+"""How every secret of the sandbox begins, so that none can pass for a real one."""
+CONFIG_NAME: Final = "qirsh.toml"
+
+
+class ConfigurationError(ValueError):
+    """The configuration cannot be used; the message names each key and how to mend it."""
+
+
+class Settings(BaseSettings):
+    """Every key of the contract that this release serves. Durations in seconds, addresses as origins or URLs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="QIRSH_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    dev: bool = False
+    """Set by `qirsh dev` alone: sandbox secrets, plain http and loopback return addresses are allowed."""
+    database_url: str = ""
+    database_pool: int = Field(default=10, ge=2, le=100)
+    redis_url: str = ""
+    public_url: str = "http://127.0.0.1:8000"
+    shop_origins: tuple[str, ...] = ()
+    operator_key: SecretStr = SecretStr("")
+    fulfilment_url: str = ""
+    fulfilment_secrets: tuple[SecretStr, ...] = ()
+    sandbox_url: str = ""
+    """Where `qirsh dev` runs the sandbox, whose clock is followed. Refused in production."""
+    paymob: PaymobCredentials | None = None
+
+    @field_validator("shop_origins")
+    @classmethod
+    def _only_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if (
+                parts.scheme not in {"http", "https"}
+                or not parts.netloc
+                or origin != f"{parts.scheme}://{parts.netloc}"
+            ):
+                raise ValueError(f"{origin!r} is not an origin: write it like https://shop.example")
+        return origins
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Settings":
+        if self.fulfilment_url and not self.fulfilment_secrets:
+            raise ValueError("fulfilment_url is set and fulfilment_secrets is not: a shop could not tell who announces")
+        if not self.dev:
+            if self.sandbox_url:
+                raise ValueError("sandbox_url is for `qirsh dev` only: remove it")
+            for name, secret in _secrets(self):
+                if secret.startswith(SANDBOX_PREFIX):
+                    raise ValueError(f"{name} is a sandbox secret: put the real one in its place")
+        return self
+
+
+def load(
+    file: Path | None = None,
+    *,
+    defaults: Mapping[str, object] = MappingProxyType({}),
+    overrides: Mapping[str, object] = MappingProxyType({}),
+) -> Settings:
+    """Read the configuration: `overrides`, then the environment, then the file, then `defaults`.
+
+    The file is the one that QIRSH_CONFIG names, else `file` where it exists.
+
+    Raises:
+        ConfigurationError: a key is unknown, missing or wrong; the message says which.
+    """
+    named = os.environ.get("QIRSH_CONFIG")
+    path = Path(named) if named else file
+    if named and not Path(named).is_file():
+        raise ConfigurationError(f"QIRSH_CONFIG names {named}, which is not a file.")
+
+    class FromSources(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  a signature of pydantic-settings
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  as above
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (
+                init_settings,
+                env_settings,
+                TomlConfigSettingsSource(settings_cls, path),
+                InitSettingsSource(settings_cls, dict(defaults)),
+            )
+
+    try:
+        return FromSources(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, one['loc'])) or 'configuration'}: {one['msg']}" for one in error.errors()]
+        raise ConfigurationError("The configuration cannot be used:\n" + "\n".join(lines)) from None
+
+
+def write(settings: Settings, file: Path) -> None:
+    """Write every key that is set, secrets in clear, so only its owner may read the file."""
+    keys = _plain(settings.model_dump(exclude_none=True))
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    file.write_text(
+        "# Written by `qirsh dev` at each start; the other commands read it with --data-dir.\n" + tomli_w.dumps(keys)
+    )
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  nested plain data in, the same with secrets opened out
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
+
+
+def _secrets(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every secret in the settings by its dotted name."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, SecretStr):
+                yield prefix + name, one.get_secret_value()
+            elif isinstance(one, BaseModel):
+                yield from _secrets(one, f"{prefix}{name}.")

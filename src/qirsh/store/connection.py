@@ -1,0 +1,32 @@
+"""What the store's rooms share: a pool, its types, and new ids."""
+
+from typing import TypeAlias
+from uuid import UUID
+
+import asyncpg
+import uuid_utils.compat
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+
+async def connect_pool(
+    database_url: str, *, min_size: int = 1, max_size: int = 10, search_path: str = "public"
+) -> Pool:
+    """A pool whose connections are given back as they are: no code of ours alters a session."""
+    return await asyncpg.create_pool(
+        database_url,
+        min_size=min_size,
+        max_size=max_size,
+        reset=_keep,
+        server_settings={"search_path": search_path, "application_name": "qirsh"},
+    )
+
+
+async def _keep(_connection: object) -> None:
+    """Do not send the clean-up query that asyncpg would send after every statement."""
+
+
+def new_id() -> UUID:
+    """A UUIDv7: sorted by time, so that indexes grow at one end."""
+    return uuid_utils.compat.uuid7()

@@ -1,0 +1,106 @@
+"""The inbox: deliveries as they came, what was heard before, and facts that wait for their draft."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from qirsh.clock import Clock
+from qirsh.draft import GatewayEvent
+from qirsh.gateways.base import Delivery
+from qirsh.store.connection import Connection, Pool, new_id
+from qirsh.store.rows import event_of, event_text, text
+from qirsh.store.sql import SQL
+
+UNMATCHED: Final = (timedelta(seconds=2), timedelta(seconds=30), timedelta(minutes=5))
+"""When a fact without a draft is tried again: an initiate about to commit, a recovered one, a slow look-up."""
+
+UNMATCHED_FLAGGED_AFTER: Final = timedelta(days=7)
+"""A week without a draft is somebody else's payment, or a bug."""
+
+
+_KEPT_HEADERS: Final = frozenset({"content-type", "user-agent", "date"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """A fact that waits for its draft."""
+
+    event: GatewayEvent
+    attempts: int
+    version: int
+    old: bool
+
+
+class Inbox:
+    """The tables webhook_events, webhook_deliveries and unmatched_events."""
+
+    def __init__(self, pool: Pool, clock: Clock) -> None:
+        """Work on a pool; every time is the database's plus the clock's offset."""
+        self._pool = pool
+        self._clock = clock
+
+    async def remember(self, connection: Connection, gateway: str, event_id: str) -> bool:
+        """Whether a delivered event is heard for the first time."""
+        return bool(await connection.fetchval(SQL["remember_event"], gateway, event_id))
+
+    async def record_delivery(
+        self,
+        connection: Connection,
+        delivery: Delivery,
+        *,
+        gateway: str,
+        event_id: str | None,
+        draft_id: UUID | None,
+        verdict: str,
+    ) -> None:
+        """Keep an authentic delivery as it came. Of its headers only those that say nothing secret."""
+        await connection.execute(
+            SQL["record_delivery"],
+            new_id(),
+            self._clock.offset,
+            gateway,
+            event_id,
+            draft_id,
+            verdict,
+            delivery.body,
+            text({name: value for name, value in delivery.headers.items() if name in _KEPT_HEADERS}),
+            text(dict(delivery.query)),
+        )
+
+    async def keep_unmatched(self, connection: Connection, event: GatewayEvent) -> None:
+        """Keep a fact until its draft appears, and look up the draft that it hints at."""
+        await connection.execute(
+            SQL["keep_unmatched"],
+            new_id(),
+            event.gateway,
+            event.event_id,
+            event_text(event),
+            self._clock.offset,
+            UNMATCHED[0],
+        )
+        if event.hinted_draft_id is not None:
+            await connection.execute(
+                SQL["stage_lookup_of_open"], event.hinted_draft_id, self._clock.offset, event.gateway
+            )
+
+    async def unmatched(self, unmatched_id: UUID) -> Unmatched | None:
+        """A waiting fact; `old` once it has waited so long that somebody should know."""
+        record = await self._pool.fetchrow(
+            SQL["unmatched_by_id"], unmatched_id, self._clock.offset, UNMATCHED_FLAGGED_AFTER
+        )
+        if record is None:
+            return None
+        return Unmatched(event_of(record["fact"]), record["attempts"], record["version"], record["old"])
+
+    async def forget_unmatched(self, connection: Connection, unmatched_id: UUID) -> None:
+        """The fact found its draft."""
+        await connection.execute(SQL["forget_unmatched"], unmatched_id)
+
+    async def reschedule_unmatched(
+        self, unmatched_id: UUID, version: int, check_in: timedelta, *, flagged: bool
+    ) -> None:
+        """Try the fact again later."""
+        await self._pool.execute(
+            SQL["reschedule_unmatched"], unmatched_id, version, self._clock.offset, check_in, flagged
+        )

@@ -1,0 +1,194 @@
+-- Every statement of Qirsh, by name. Times are the database's: now() plus the clock's offset, which is zero in production.
+
+-- name: find_for_initiate
+-- The draft of a key and the product of a request, in one round trip. One row always.
+SELECT d.*,
+  p.id AS catalogue_id, p.name AS catalogue_name, p.prices AS catalogue_prices, p.purchasable AS catalogue_purchasable
+FROM (SELECT 1) AS one
+LEFT JOIN payment_drafts d ON d.idempotency_key = $1
+LEFT JOIN products p ON p.id = $2;
+
+-- name: claim_by_key
+-- Write the draft, or take over the one of this key when nobody is at it. A lapsed claim means that a caller died
+-- somewhere between the PSP and us, so whoever takes over is in doubt.
+INSERT INTO payment_drafts AS d (
+  id, idempotency_key, fingerprint, request, product_id, method, gateway, order_reference, amount_minor, currency,
+  claimed_by, claimed_until, next_check_at, created_at, updated_at, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+  $11, now() + $12 + $13::interval, now() + $12 + $14::interval, now() + $12, now() + $12, now() + $12 + $15::interval)
+ON CONFLICT (idempotency_key) DO UPDATE SET
+  in_doubt = d.in_doubt OR d.claimed_until IS NOT NULL, claimed_by = excluded.claimed_by,
+  claimed_until = excluded.claimed_until, next_check_at = excluded.next_check_at, version = d.version + 1
+WHERE d.fingerprint = excluded.fingerprint AND d.state = 'pending' AND d.expires_at > now() + $12
+  AND (d.claimed_until IS NULL OR d.claimed_until <= now() + $12)
+RETURNING d.*;
+
+-- name: draft_by_key
+SELECT * FROM payment_drafts WHERE idempotency_key = $1;
+
+-- name: claim_by_id
+-- A worker takes over a pending draft that nobody is at.
+UPDATE payment_drafts SET
+  in_doubt = in_doubt OR claimed_until IS NOT NULL,
+  claimed_by = $2, claimed_until = now() + $3 + $4::interval, next_check_at = now() + $3 + $5::interval,
+  version = version + 1
+WHERE id = $1 AND version = $6 AND state = 'pending' AND (claimed_until IS NULL OR claimed_until <= now() + $3)
+RETURNING *;
+
+-- name: move_to_gateway
+-- Failover: the row names the gateway before that gateway is called.
+UPDATE payment_drafts SET gateway = $3, version = version + 1, updated_at = now() + $4
+WHERE id = $1 AND claimed_by = $2 AND state = 'pending' AND NOT in_doubt
+RETURNING *;
+
+-- name: release_claim
+-- The attempt ended without a registration. Doubt, once there, stays, and is looked into soon; without it nothing was
+-- sent, so there is nothing to ask until the draft expires.
+UPDATE payment_drafts SET
+  claimed_by = NULL, claimed_until = NULL, in_doubt = in_doubt OR $3, version = version + 1,
+  next_check_at = CASE WHEN in_doubt OR $3 THEN now() + $4 + $5::interval ELSE expires_at END
+WHERE id = $1 AND claimed_by = $2 AND state = 'pending'
+RETURNING *;
+
+-- name: draft_by_id
+SELECT * FROM payment_drafts WHERE id = $1;
+
+-- name: draft_by_hint
+SELECT * FROM payment_drafts WHERE gateway = $1 AND (transaction_reference_id = $2 OR id = $3)
+ORDER BY transaction_reference_id IS NOT DISTINCT FROM $2 DESC LIMIT 1;
+
+-- name: due_draft
+SELECT *, expires_at <= now() + $3 AS expired FROM payment_drafts WHERE id = $1 AND version = $2;
+
+-- name: drafts_by_id
+SELECT * FROM payment_drafts WHERE id = ANY ($1);
+
+-- name: lock_by_id
+SELECT * FROM payment_drafts WHERE id = $1 FOR UPDATE;
+
+-- name: lock_by_transaction_reference
+SELECT * FROM payment_drafts WHERE gateway = $1 AND transaction_reference_id = $2 FOR UPDATE;
+
+-- name: lock_by_payment_reference
+SELECT * FROM payment_drafts WHERE gateway = $1 AND payment_reference = $2 FOR UPDATE;
+
+-- name: save_fold
+-- What a fold changed: the draft, its journal, and the fulfilment when it completed. The draft is locked by the caller.
+WITH draft AS (
+  UPDATE payment_drafts SET
+    state = $2, reason = $3, needs_review = $4, refunded_minor = $5, transaction_reference_id = $6,
+    payment_reference = $7, action = $8, in_doubt = $9, capture_due = $10,
+    claimed_by = CASE WHEN $2 <> 'pending' OR claimed_by = $11 THEN NULL ELSE claimed_by END,
+    claimed_until = CASE WHEN $2 <> 'pending' OR claimed_by = $11 THEN NULL ELSE claimed_until END,
+    next_check_at = CASE WHEN $12 THEN next_check_at ELSE now() + $14 + $13::interval END,
+    attempts = CASE WHEN $12 THEN attempts ELSE 0 END,
+    version = version + 1, updated_at = CASE WHEN $22 THEN now() + $14 ELSE updated_at END
+  WHERE id = $1
+  RETURNING *
+), journal AS (
+  INSERT INTO payment_events (id, draft_id, at, source, event, verdict, review_reason, state)
+  SELECT e.id, $1, now() + $14, $15, e.event::jsonb, e.verdict, e.review_reason, e.state
+  FROM unnest($16::uuid[], $17::text[], $18::text[], $19::text[], $20::text[])
+    AS e (id, event, verdict, review_reason, state)
+), fulfilment AS (
+  INSERT INTO fulfilments (id, draft_id, created_at, next_check_at)
+  SELECT $21, $1, now() + $14, now() + $14 WHERE $21::uuid IS NOT NULL
+  ON CONFLICT (draft_id) DO NOTHING
+)
+SELECT * FROM draft;
+
+-- name: reschedule_draft
+-- A look-up's last word, fenced: whoever moved the draft meanwhile has set its next check already.
+UPDATE payment_drafts SET attempts = attempts + 1, version = version + 1,
+  next_check_at = CASE WHEN $4::interval IS NULL THEN NULL
+    WHEN state IN ('pending', 'awaiting_user_action') AND expires_at > now() + $3
+    THEN least(now() + $3 + $4::interval, expires_at) ELSE now() + $3 + $4::interval END
+WHERE id = $1 AND version = $2;
+
+-- name: stage_lookup
+-- Ask the PSP now. The version moves, so that a look-up already under way does not have the last word.
+UPDATE payment_drafts SET next_check_at = now() + $2, version = version + 1 WHERE id = $1;
+
+-- name: stage_lookup_of_open
+UPDATE payment_drafts SET next_check_at = now() + $2, version = version + 1
+WHERE id = $1 AND gateway = $3 AND state IN ('pending', 'awaiting_user_action', 'failed');
+
+-- name: remember_event
+INSERT INTO webhook_events (gateway, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true;
+
+-- name: record_delivery
+INSERT INTO webhook_deliveries (id, received_at, gateway, event_id, draft_id, verdict, body, headers, query)
+VALUES ($1, now() + $2, $3, $4, $5, $6, $7, $8, $9);
+
+-- name: keep_unmatched
+INSERT INTO unmatched_events (id, gateway, event_id, fact, received_at, next_check_at)
+VALUES ($1, $2, $3, $4, now() + $5, now() + $5 + $6::interval) ON CONFLICT (gateway, event_id) DO NOTHING;
+
+-- name: unmatched_by_id
+SELECT fact, attempts, version, received_at < now() + $2 - $3::interval AS old FROM unmatched_events WHERE id = $1;
+
+-- name: forget_unmatched
+DELETE FROM unmatched_events WHERE id = $1;
+
+-- name: reschedule_unmatched
+UPDATE unmatched_events SET
+  next_check_at = now() + $3 + $4::interval, attempts = attempts + 1, version = version + 1, flagged = flagged OR $5
+WHERE id = $1 AND version = $2;
+
+-- name: fulfilment_by_id
+SELECT f.id AS fulfilment_id, f.state AS fulfilment_state, f.attempts AS fulfilment_attempts,
+  f.version AS fulfilment_version, d.*
+FROM fulfilments f JOIN payment_drafts d ON d.id = f.draft_id WHERE f.id = $1;
+
+-- name: fulfilment_delivered
+UPDATE fulfilments SET state = 'delivered', delivered_at = now() + $3, next_check_at = NULL, last_error = NULL,
+  attempts = attempts + 1, version = version + 1
+WHERE id = $1 AND version = $2 AND state = 'due';
+
+-- name: fulfilment_failed
+-- No interval left: a dead letter, which an operator can send again.
+UPDATE fulfilments SET last_error = $5, attempts = attempts + 1, version = version + 1,
+  next_check_at = now() + $3 + $4::interval,
+  state = CASE WHEN $4::interval IS NULL THEN 'dead' ELSE 'due' END
+WHERE id = $1 AND version = $2 AND state = 'due';
+
+-- name: lease_due_drafts
+-- Rows whose time has come, leased so that no other sweep takes them; what is not finished comes due again by itself.
+UPDATE payment_drafts SET next_check_at = now() + $1 + $2::interval
+WHERE id IN (SELECT id FROM payment_drafts WHERE next_check_at <= now() + $1
+    AND (claimed_until IS NULL OR claimed_until <= now() + $1)
+  ORDER BY next_check_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+RETURNING id, version, gateway;
+
+-- name: lease_due_unmatched
+UPDATE unmatched_events SET next_check_at = now() + $1 + $2::interval
+WHERE id IN (SELECT id FROM unmatched_events WHERE next_check_at <= now() + $1
+  ORDER BY next_check_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+RETURNING id, version, gateway;
+
+-- name: lease_due_fulfilments
+UPDATE fulfilments SET next_check_at = now() + $1 + $2::interval
+WHERE id IN (SELECT id FROM fulfilments WHERE next_check_at <= now() + $1
+  ORDER BY next_check_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+RETURNING id, version, '' AS gateway;
+
+-- name: notify
+SELECT pg_notify($1, $2);
+
+-- name: put_product
+INSERT INTO products (id, name, prices, purchasable, updated_at) VALUES ($1, $2, $3, $4, now())
+ON CONFLICT (id) DO UPDATE
+SET name = excluded.name, prices = excluded.prices, purchasable = excluded.purchasable, updated_at = excluded.updated_at;
+
+-- name: put_product_if_absent
+INSERT INTO products (id, name, prices, purchasable, updated_at) VALUES ($1, $2, $3, $4, now())
+ON CONFLICT (id) DO NOTHING;
+
+-- name: product_by_id
+SELECT id, name, prices, purchasable FROM products WHERE id = $1;
+
+-- name: products_after
+SELECT id, name, prices, purchasable FROM products WHERE id > $1 ORDER BY id LIMIT $2;
+
+-- name: journal
+SELECT at, source, event, verdict, review_reason, state FROM payment_events WHERE draft_id = $1 ORDER BY id;

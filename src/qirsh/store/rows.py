@@ -1,0 +1,86 @@
+"""Between the columns of a row and the objects of the core."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from qirsh.actions import PaymentAction
+from qirsh.catalog import Product
+from qirsh.draft import DraftRequest, GatewayEvent, PaymentDraft, State
+from qirsh.money import Money
+
+_REQUEST: Final = msgspec.json.Decoder(DraftRequest)
+_ACTION: Final[msgspec.json.Decoder[PaymentAction]] = msgspec.json.Decoder(PaymentAction)
+_NAMES: Final = msgspec.json.Decoder(dict[str, str])
+_PRICES: Final = msgspec.json.Decoder(dict[str, int])
+_EVENT: Final = msgspec.json.Decoder(GatewayEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A draft with what only the store and its callers need of its row."""
+
+    draft: PaymentDraft
+    idempotency_key: str
+    fingerprint: bytes
+    claimed_by: UUID | None
+    version: int
+    attempts: int
+    updated_at: datetime
+
+
+def row_of(record: asyncpg.Record) -> Row:
+    """A row of payment_drafts."""
+    draft = PaymentDraft(
+        id=record["id"],
+        gateway=record["gateway"],
+        amount=Money(record["amount_minor"], record["currency"]),
+        request=_REQUEST.decode(record["request"]),
+        created_at=record["created_at"],
+        expires_at=record["expires_at"],
+        state=State(record["state"]),
+        reason=record["reason"],
+        needs_review=record["needs_review"],
+        refunded_minor=record["refunded_minor"],
+        transaction_reference_id=record["transaction_reference_id"],
+        payment_reference=record["payment_reference"],
+        action=None if record["action"] is None else _ACTION.decode(record["action"]),
+        in_doubt=record["in_doubt"],
+        registration_attempt=record["registration_attempt"],
+        capture_attempt=record["capture_attempt"],
+        capture_due=record["capture_due"],
+    )
+    return Row(
+        draft,
+        idempotency_key=record["idempotency_key"],
+        fingerprint=record["fingerprint"],
+        claimed_by=record["claimed_by"],
+        version=record["version"],
+        attempts=record["attempts"],
+        updated_at=record["updated_at"],
+    )
+
+
+def product_of(product_id: str, name: str, prices: str, *, purchasable: bool) -> Product:
+    """A row of products."""
+    return Product(product_id, _NAMES.decode(name), _PRICES.decode(prices), purchasable)
+
+
+def event_text(event: GatewayEvent) -> str:
+    """An event as the journal and the waiting room keep it."""
+    fields = {name: value for name, value in msgspec.to_builtins(event).items() if value is not None}
+    return text(fields)
+
+
+def event_of(stored: str) -> GatewayEvent:
+    """An event as it was kept."""
+    return _EVENT.decode(stored)
+
+
+def text(value: object) -> str:
+    """JSON for a jsonb column."""
+    return msgspec.json.encode(value).decode()

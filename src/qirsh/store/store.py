@@ -1,0 +1,79 @@
+"""The store: its rooms, and the transactions that span them. No transaction spans a PSP call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal, TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from qirsh.clock import Clock
+from qirsh.store.connection import Connection, Pool
+from qirsh.store.drafts import Drafts
+from qirsh.store.fulfilments import Fulfilments
+from qirsh.store.inbox import Inbox
+from qirsh.store.products import Products
+from qirsh.store.sql import SQL
+
+T = TypeVar("T")
+
+_SERIALIZATION_RETRIES: Final = 3
+
+
+class StoreBusyError(Exception):
+    """The database kept refusing a transaction for conflicts; asking again may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A row whose time has come."""
+
+    id: UUID
+    version: int
+    gateway: str
+
+
+class Store:
+    """The database behind verbs."""
+
+    def __init__(self, pool: Pool, clock: Clock) -> None:
+        """Work on a pool; every time is the database's plus the clock's offset."""
+        self.pool = pool
+        self.drafts = Drafts(pool, clock)
+        self.inbox = Inbox(pool, clock)
+        self.fulfilments = Fulfilments(pool, clock)
+        self.products = Products(pool)
+        self._clock = clock
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside a transaction."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            yield connection
+
+    async def retrying(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Run a transaction again when the database refuses it for a conflict.
+
+        Raises:
+            StoreBusyError: it was refused each time.
+        """
+        for tried in range(_SERIALIZATION_RETRIES):
+            try:
+                return await attempt()
+            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+                await asyncio.sleep(0.01 * 2**tried)
+        raise StoreBusyError
+
+    async def lease_due(
+        self, connection: Connection, kind: Literal["drafts", "unmatched", "fulfilments"], lease: timedelta, limit: int
+    ) -> list[Due]:
+        """Rows whose time has come, put off by `lease` so that no other sweep takes them."""
+        records = await connection.fetch(SQL[f"lease_due_{kind}"], self._clock.offset, lease, limit)
+        return [Due(record["id"], record["version"], record["gateway"]) for record in records]
+
+    async def notify(self, channel: str, payload: str) -> None:
+        """Tell whoever listens. Never inside a transaction that matters: it would serialise the commits."""
+        await self.pool.execute(SQL["notify"], channel, payload)

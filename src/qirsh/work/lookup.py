@@ -1,0 +1,89 @@
+"""A draft whose time has come: finish what an initiate left half done, ask the PSP, or end what has expired."""
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+import structlog
+
+from qirsh.draft import DeclineCode, GatewayEvent, Kind, PaymentDraft, State
+from qirsh.errors import GatewayError
+from qirsh.gateways.base import Standing
+from qirsh.payments import Payments
+from qirsh.store.rows import Row
+from qirsh.store.store import Store
+
+DAILY: Final = timedelta(days=1)
+OPEN_SCHEDULE: Final = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
+"""After the first look-up, two minutes in; then daily, and always once when the draft expires."""
+LATE_SCHEDULE: Final = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
+"""An expired draft whose reference the PSP still calls payable: late money completes it."""
+UNANSWERED: Final = timedelta(minutes=10)
+"""The PSP did not answer a look-up that something depends on."""
+
+_log = structlog.get_logger("qirsh.work.lookup")
+
+
+async def look_up(payments: Payments, store: Store, draft_id: UUID, version: int) -> None:
+    """Handle a due draft. Harmless when lost, doubled or late: every write is fenced by the claim or the version."""
+    due = await store.drafts.get_due(draft_id, version)
+    if due is None:
+        return
+    row, expired = due
+    try:
+        if row.draft.state is State.PENDING:
+            await _finish(payments, store, row, expired=expired)
+        else:
+            await _ask(payments, store, row, expired=expired)
+    except GatewayError as error:
+        _log.warning("lookup_failed", draft_id=str(draft_id), code=error.code)
+        await store.drafts.reschedule(draft_id, row.version, UNANSWERED)
+
+
+async def _finish(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:
+    """An initiate that died or is in doubt, under the same claim as a request."""
+    claim = uuid4()
+    claimed = await store.drafts.claim_again(row.draft.id, row.version, claim)
+    if claimed is None:
+        return  # a request is at it
+    if not expired and claimed.draft.in_doubt:
+        await payments.registrar.register(claimed, claim)
+        return
+    try:
+        row = await payments.registrar.look_up(claimed)
+    finally:
+        await store.drafts.release(claimed.draft.id, claim, in_doubt=False)
+    if expired and row.draft.state is State.PENDING:
+        await payments.fold(row.draft.id, [_ended(row.draft, DeclineCode.NEVER_REGISTERED)], source="sweep")
+
+
+async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:
+    """Ask about a registered draft; what the PSP says decides, time alone never completes anything."""
+    standing, row = await payments.registrar.asked(row)
+    draft = row.draft
+    if draft.state is State.AWAITING_USER_ACTION and expired:
+        if standing is Standing.IN_PROGRESS or draft.capture_due:
+            await store.drafts.reschedule(draft.id, row.version, DAILY)
+            return
+        late = LATE_SCHEDULE[0] if standing is Standing.OPEN else None
+        ended = [_ended(draft, DeclineCode.EXPIRED)]
+        await payments.fold(draft.id, ended, source="sweep", check_in="keep" if late is None else late)
+        return
+    await store.drafts.reschedule(draft.id, row.version, _next(row, standing))
+
+
+def _next(row: Row, standing: Standing) -> timedelta | None:
+    """When to ask again, if ever."""
+    match row.draft.state:
+        case State.AWAITING_USER_ACTION:
+            return OPEN_SCHEDULE[row.attempts] if row.attempts < len(OPEN_SCHEDULE) else DAILY
+        case State.FAILED if standing is Standing.OPEN:
+            # The first of these was set when the draft expired.
+            again = row.attempts + 1
+            return LATE_SCHEDULE[again] if again < len(LATE_SCHEDULE) else None
+        case _:
+            return None
+
+
+def _ended(draft: PaymentDraft, reason: DeclineCode) -> GatewayEvent:
+    return GatewayEvent(kind=Kind.FAILED, gateway=draft.gateway, event_id=str(reason), draft_id=draft.id, reason=reason)

@@ -1,0 +1,6 @@
+"""The PSPs as local servers. Imports nothing from qirsh: a shared mistake would prove nothing."""
+
+from .app import Sandbox, start
+from .config import PaymobConfig, SandboxConfig
+
+__all__ = ["PaymobConfig", "Sandbox", "SandboxConfig", "start"]

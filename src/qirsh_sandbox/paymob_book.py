@@ -1,0 +1,243 @@
+"""The books of the fake Paymob: every rule about which payment may happen, and the callback that each owes.
+
+Each public method is one atomic step: what it changed and the callbacks it owes are on disk together, or not at all.
+"""
+
+import secrets
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from .clock import cairo_date
+from .config import PaymobConfig
+from .deliveries import Sender
+from .paymob_records import APPROVED, Kind, Order, Outcome, PaymentKey, Transaction
+from .paymob_shapes import Merchant, claims_shape, transaction_shape
+from .paymob_signing import make_token
+from .psp import Refused, World, folded
+from .store import Table
+
+_ORDER_BASE: Final = 217_000_000  # the size of the ids in Paymob's samples; the two kinds must not look alike
+_TRANSACTION_BASE: Final = 192_000_000
+
+
+class Book:
+    """Orders, payment keys and transactions of one merchant."""
+
+    def __init__(self, config: PaymobConfig, world: World, sender: Sender) -> None:
+        self._world = world
+        self._sender = sender
+        self._integrations: dict[int, Kind] = {
+            config.card_integration_id: "card",
+            config.wallet_integration_id: "wallet",
+            config.kiosk_integration_id: "aggregator",
+        }
+        store = world.store
+        self.orders = Table(store, "paymob.order", Order)
+        self.keys = Table(store, "paymob.key", PaymentKey)
+        self.transactions = Table(store, "paymob.transaction", Transaction)
+        self.merchant = Merchant(
+            profile_id=int(store.fact("paymob.profile_id", f"{100_000 + secrets.randbelow(900_000)}")),
+            user_id=int(store.fact("paymob.user_id", f"{100_000 + secrets.randbelow(900_000)}")),
+            token_secret=store.fact("paymob.token_secret", secrets.token_hex()),
+        )
+
+    def register(self, draft: Order) -> Order:
+        """Take a new order under a fresh id. A merchant's own id is taken once, for ever."""
+        with self._world.store.transaction():
+            reference = draft.merchant_order_id
+            if reference is not None and self.order_by_reference(reference) is not None:
+                raise Refused(422, {"message": "duplicate"})
+            order = msgspec.structs.replace(
+                draft, id=self._world.store.next_id("paymob.order_id", _ORDER_BASE), created_at=self._world.clock.now()
+            )
+            self._put_order(order)
+            return order
+
+    def issue_key(self, draft: PaymentKey, *, seconds: int) -> PaymentKey:
+        """Give the right to try to pay an order."""
+        order = self.orders.get(f"{draft.order_id}")
+        if order is None:
+            raise Refused(400, {"order_id": [f'Invalid pk "{draft.order_id}" - object does not exist.']})
+        if draft.integration_id not in self._integrations:
+            raise Refused(400, {"integration_id": [f'Invalid pk "{draft.integration_id}" - object does not exist.']})
+        if (draft.amount_cents, draft.currency) != (order.amount_cents, order.currency):
+            raise Refused(400, {"amount_cents": ["The amount and currency must be those of the order."]})
+        _refuse_if_locked(order, locks=draft.lock_order_when_paid)
+        now = self._world.clock.now()
+        key = msgspec.structs.replace(draft, created_at=now, expires_at=now + seconds)
+        # The nonce keeps two keys of the same second apart: each must expire by itself.
+        claims = {**claims_shape(key, self.merchant), "nonce": secrets.token_hex(8)}
+        key = msgspec.structs.replace(key, token=make_token(claims, self.merchant.token_secret))
+        self.put_key(key)
+        return key
+
+    def usable(self, token: str, kind: Kind) -> tuple[Order, PaymentKey]:
+        """Return the key and its order when a payment of this kind may be tried with it."""
+        key = self.keys.get(token)
+        if key is None:
+            raise Refused(401, {"detail": "Invalid token."})
+        if self._integrations.get(key.integration_id) != kind:
+            raise Refused(400, {"detail": f"The integration of this payment key does not take {kind} payments."})
+        if key.expires_at <= self._world.clock.now():
+            raise Refused(401, {"detail": "The payment token has expired."})
+        order = self.order(key.order_id)
+        _refuse_if_locked(order, locks=key.lock_order_when_paid)
+        return order, key
+
+    def begin(self, key: PaymentKey, kind: Kind, *, pan: str, sub_type: str, outcome: Outcome) -> Transaction:
+        """Start a payment that waits for its payer. `outcome` has the words for the waiting."""
+        now = self._world.clock.now()
+        with self._world.store.transaction():
+            transaction = Transaction(
+                id=self._world.store.next_id("paymob.transaction_id", _TRANSACTION_BASE),
+                order_id=key.order_id,
+                kind=kind,
+                payment_token=key.token,
+                integration_id=key.integration_id,
+                amount_cents=key.amount_cents,
+                currency=key.currency,
+                created_at=now,
+                updated_at=now,
+                pan=pan,
+                sub_type=sub_type,
+                message=outcome.message,
+                txn_response_code=outcome.txn_response_code,
+            )
+            self._put_transaction(transaction)
+        return transaction
+
+    def try_card(self, key: PaymentKey, outcome: Outcome, *, pan: str, sub_type: str) -> Transaction:
+        """Start and end a card payment in one step."""
+        with self._world.store.transaction():
+            return self.settle(self.begin(key, "card", pan=pan, sub_type=sub_type, outcome=outcome), outcome)
+
+    def settle(self, transaction: Transaction, outcome: Outcome) -> Transaction:
+        """End a payment that was waiting."""
+        if not transaction.pending:
+            raise Refused(400, {"detail": "This payment has ended already."})
+        order, key = self.order(transaction.order_id), self.keys.get(transaction.payment_token)
+        locks = key is not None and key.lock_order_when_paid
+        _refuse_if_locked(order, locks=locks)
+        settled = msgspec.structs.replace(
+            transaction, pending=False, updated_at=self._world.clock.now(), **outcome._asdict()
+        )
+        with self._world.store.transaction():
+            if outcome.success:
+                paid = order.paid_cents + transaction.amount_cents
+                self._put_order(msgspec.structs.replace(order, paid_cents=paid, locked=order.locked or locks))
+            self._put_transaction(settled)
+            self._owe_callback(settled)
+        return settled
+
+    def expire_bill(self, transaction: Transaction) -> None:
+        """End a kiosk bill that nobody paid: Paymob marks it voided and leaves its words as they were."""
+        with self._world.store.transaction():
+            expired = msgspec.structs.replace(
+                transaction, pending=False, is_voided=True, updated_at=self._world.clock.now()
+            )
+            self._put_transaction(expired)
+            self._owe_callback(expired)
+
+    def refund(self, transaction_id: int, amount_cents: int) -> Transaction:
+        """Give some of a payment back: a child of it, and its own flags."""
+        parent = self._returnable(transaction_id)
+        if parent.kind == "aggregator":
+            raise Refused(400, {"message": "Kiosk payments cannot be refunded"})
+        left = parent.amount_cents - parent.refunded_amount_cents
+        if amount_cents > left:
+            limit = f"Maximum Refund Amount is {parent.currency} {left / 100}"
+            text = f"Requested Refund Amount is greater than the maximum refund amount permissible. {limit}"
+            raise Refused(400, {"message": text})
+        changed = msgspec.structs.replace(
+            parent, is_refunded=True, refunded_amount_cents=parent.refunded_amount_cents + amount_cents
+        )
+        return self._add_child(changed, amount_cents, is_refund=True)
+
+    def void(self, transaction_id: int) -> Transaction:
+        """Take a card payment back on the day it was made."""
+        parent = self._returnable(transaction_id)
+        if parent.kind != "card":
+            raise Refused(400, {"message": "Only card payments can be voided"})
+        if parent.is_refunded:
+            raise Refused(400, {"message": "A refunded transaction cannot be voided"})
+        if cairo_date(parent.created_at) != cairo_date(self._world.clock.now()):
+            raise Refused(400, {"message": "A transaction can be voided on its own business day only"})
+        return self._add_child(msgspec.structs.replace(parent, is_voided=True), parent.amount_cents, is_refund=False)
+
+    def order(self, order_id: int) -> Order:
+        """Return an order that a key or a transaction names."""
+        order = self.orders.get(f"{order_id}")
+        assert order is not None, "keys and transactions are made for orders that exist"
+        return order
+
+    def order_by_reference(self, merchant_order_id: str) -> Order | None:
+        """Return the order with exactly this reference of the merchant's."""
+        family = self.orders.children(folded(merchant_order_id))
+        return next((order for order in family if order.merchant_order_id == merchant_order_id), None)
+
+    def shape(self, transaction: Transaction) -> dict[str, Any]:
+        """Return a transaction as it goes over the wire."""
+        key = self.keys.get(transaction.payment_token)
+        return transaction_shape(transaction, self.order(transaction.order_id), key, self.merchant)
+
+    def put_key(self, key: PaymentKey) -> None:
+        """Write a payment key."""
+        self.keys.put(key, key=key.token, parent=f"{key.order_id}")
+
+    def _returnable(self, transaction_id: int) -> Transaction:
+        transaction = self.transactions.get(f"{transaction_id}")
+        if transaction is None:
+            raise Refused(HTTPStatus.NOT_FOUND, {"detail": "Not found."})
+        if not transaction.is_payment or transaction.is_voided:
+            raise Refused(400, {"message": "This transaction has nothing to give back"})
+        return transaction
+
+    def _add_child(self, parent: Transaction, amount_cents: int, *, is_refund: bool) -> Transaction:
+        now = self._world.clock.now()
+        with self._world.store.transaction():
+            child = msgspec.structs.replace(
+                parent,
+                id=self._world.store.next_id("paymob.transaction_id", _TRANSACTION_BASE),
+                amount_cents=amount_cents,
+                created_at=now,
+                updated_at=now,
+                is_voided=False,
+                is_refunded=False,
+                refunded_amount_cents=0,
+                is_void=not is_refund,
+                is_refund=is_refund,
+                parent_transaction=parent.id,
+                **APPROVED._asdict(),
+            )
+            parent = msgspec.structs.replace(parent, updated_at=now)
+            self._put_transaction(parent)
+            self._put_transaction(child)
+            self._owe_callback(child)
+            self._owe_callback(parent)
+        return child
+
+    def _owe_callback(self, transaction: Transaction) -> None:
+        reference = self.order(transaction.order_id).merchant_order_id
+        body = {
+            "type": "TRANSACTION",
+            "obj": self.shape(transaction),
+            "issuer_bank": None,
+            "transaction_processed_callback_responses": "",
+        }
+        self._world.deliveries.schedule(
+            self._sender, None if reference is None else folded(reference), msgspec.json.encode(body)
+        )
+
+    def _put_order(self, order: Order) -> None:
+        self.orders.put(order, key=f"{order.id}", parent=folded(order.merchant_order_id or ""))
+
+    def _put_transaction(self, transaction: Transaction) -> None:
+        self.transactions.put(transaction, key=f"{transaction.id}", parent=f"{transaction.order_id}")
+
+
+def _refuse_if_locked(order: Order, *, locks: bool) -> None:
+    """Refuse to pay an order that is paid, when it or the key says that once is enough."""
+    if order.paid_cents and (order.locked or locks):
+        raise Refused(400, {"detail": "This order is paid and locked."})

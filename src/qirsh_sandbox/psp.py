@@ -1,0 +1,129 @@
+"""What a fake PSP is to the rest of the sandbox. Adding one is a file that fits `Psp` and a line in app.py."""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
+from aiohttp import web
+
+from .clock import Clock
+from .deliveries import Deliveries, Sealed
+from .store import Store
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Operation = Literal["token", "register", "capture", "lookup", "refund", "webhook"]
+State = Literal["open", "paid", "partially_refunded", "refunded", "voided", "expired"]
+Act = Literal["pay", "decline", "cancel", "expire", "refund"]
+
+_RETRY_SUFFIX = re.compile(r"~\d+$")
+
+
+class Refused(Exception):
+    """The PSP does not do what it was asked. Control plane and pages show `detail`."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        self.status = status
+        self.body = body
+        super().__init__(self.detail)
+
+    @property
+    def detail(self) -> str:
+        """The refusal as one sentence."""
+        return str(self.body.get("detail") or self.body.get("message") or self.body)
+
+
+class UnknownReferenceError(Exception):
+    """No order of this PSP has that merchant reference."""
+
+
+class CannotActError(Exception):
+    """The payer cannot do that with this reference now."""
+
+
+class Route(NamedTuple):
+    """One path of a PSP; `operation` says which faults hit it, None that none does."""
+
+    method: Literal["GET", "POST", "PUT"]
+    path: str
+    handler: Handler
+    operation: Operation | None = None
+
+
+class PayerCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the payer, or for `refund` the merchant in the PSP's dashboard, does.
+
+    `transaction_reference_id` picks one order where a reference and its retry both exist.
+    """
+
+    merchant_reference: str
+    act: Act
+    amount_minor: int | None = None
+    psp: str | None = None
+    transaction_reference_id: str | None = None
+
+
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What really happened under one merchant reference."""
+
+    psp: str
+    merchant_reference: str | None
+    transaction_reference_id: str
+    amount_minor: int
+    currency: str
+    state: State
+    registered: int
+    paid_minor: int
+    refunded_minor: int
+
+
+class World(NamedTuple):
+    """What every fake PSP shares with the others."""
+
+    store: Store
+    clock: Clock
+    deliveries: Deliveries
+
+
+class Psp(Protocol):
+    """One fake PSP. The last two methods make it the `Sender` of its webhooks."""
+
+    @property
+    def name(self) -> str:
+        """The PSP's name in the ledger, in faults and at the end of the webhook address."""
+        ...
+
+    def routes(self) -> Sequence[Route]:
+        """Return the data plane: the PSP's own paths."""
+        ...
+
+    def ledger(self) -> list[LedgerRow]:
+        """Return what really happened, one row per merchant reference."""
+        ...
+
+    def act(self, command: PayerCommand) -> None:
+        """Do what the payer does; only webhooks tell.
+
+        Raises:
+            UnknownReferenceError: the PSP has no such order.
+            CannotActError: not with this order in its present state.
+        """
+        ...
+
+    def seal(self, body: bytes, *, corrupt: bool) -> Sealed:
+        """Sign a webhook: its address and headers."""
+        ...
+
+    def wrong_amount(self, body: bytes) -> bytes:
+        """Return the webhook's body with another amount in it, to be signed like the right one."""
+        ...
+
+
+def folded(merchant_reference: str) -> str:
+    """Return the reference without the suffix that a second registration of it carries."""
+    return _RETRY_SUFFIX.sub("", merchant_reference)
+
+
+def json_answer(body: Any, status: int = 200) -> web.Response:  # noqa: ANN401 - any JSON value is an answer
+    """Answer with JSON."""
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
