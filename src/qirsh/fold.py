@@ -12,6 +12,7 @@ import structlog
 
 from qirsh.draft import GatewayEvent, Outcome, PaymentDraft, State, Verdict, apply
 from qirsh.gateways.base import Delivery, Hint
+from qirsh.metrics import FOLDS
 from qirsh.store.connection import Connection
 from qirsh.store.drafts import Keep, Source
 from qirsh.store.rows import Row
@@ -171,6 +172,7 @@ class Fold:
             changed=after != row.draft,
         )
         for event, outcome in folded:
+            FOLDS.labels(event.kind, source, outcome.verdict).inc()
             _log.info(
                 "folded",
                 draft_id=str(after.id),

@@ -23,6 +23,7 @@ from qirsh.errors import (
 from qirsh.fold import Changes, Fold
 from qirsh.gateways.base import Delivery, Gateway, ReadsReturn
 from qirsh.methods import METHODS
+from qirsh.metrics import WEBHOOKS
 from qirsh.registration import Registrar
 from qirsh.routing import PaymentMethodRouter
 from qirsh.store.connection import new_id
@@ -103,6 +104,7 @@ class Payments:
         facts = await gateway.read_webhook(delivery)
         for fact in facts:
             verdict = await self.fold.deliver(fact, delivery)
+            WEBHOOKS.labels(fact.gateway, verdict).inc()
             _log.info("delivery", gateway=fact.gateway, event_id=fact.event_id, verdict=verdict)
         if not facts:
             async with self._store.transaction() as connection:

@@ -52,7 +52,9 @@ def open_dir() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="qirsh-test-")).resolve()
     path.chmod(0o755)
     yield path
-    left = [process for folder in path.rglob("pg") for process in processes_in(folder)]
+    left = [process for process in psutil.process_iter() if str(path) in " ".join(command_line(process))]
+    for process in left:
+        process.kill()
     shutil.rmtree(path)
     assert not left, f"still running: {left}"
 
@@ -421,7 +423,8 @@ def processes_in(cluster: Path) -> list[Any]:
 
 def postmasters_in(cluster: Path) -> list[Any]:
     """Find the servers themselves: their children change their command lines into titles."""
-    return [process for process in processes_in(cluster) if not command_line(process)[0].startswith("postgres:")]
+    lines = {process: " ".join(command_line(process)) for process in processes_in(cluster)}  # empty: died meanwhile
+    return [process for process, line in lines.items() if line and not line.startswith("postgres:")]
 
 
 def command_line(process: Any) -> list[str]:

@@ -1,8 +1,10 @@
 """Answers: a draft's row as the wire shows it."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from litestar import Response
@@ -45,6 +47,27 @@ def status_body(row: Row) -> bytes:
     if draft.state is State.AWAITING_USER_ACTION:
         body |= {**_action(draft), "expiresAt": _instant(draft.expires_at)}
     return msgspec.json.encode(body)
+
+
+def operator_view(row: Row, journal: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """Everything a person needs to judge a payment. The payer's data stays in the row."""
+    draft = row.draft
+    return {
+        **msgspec.json.decode(status_body(row)),
+        "product_id": draft.request.product_id,
+        "quantity": draft.request.quantity,
+        "order_reference": draft.request.order_reference,
+        "payment_method": draft.request.method,
+        "gateway": draft.gateway,
+        "transaction_reference_id": draft.transaction_reference_id,
+        "payment_reference": draft.payment_reference,
+        "needs_review": draft.needs_review,
+        "in_doubt": draft.in_doubt,
+        "createdAt": _instant(draft.created_at),
+        "journal": [
+            {**entry, "at": _instant(entry["at"]), "event": msgspec.json.decode(entry["event"])} for entry in journal
+        ],
+    }
 
 
 def etag_of(body: bytes) -> str:

@@ -12,9 +12,11 @@ from litestar.stores.base import Store as Cache
 from litestar.types import ControllerRouterHandler
 
 from qirsh.api.idempotency import IdempotencyMiddleware
+from qirsh.api.operator import OPERATOR_ROUTES
 from qirsh.api.problems import HANDLERS
 from qirsh.api.requests import ReturnRules
 from qirsh.api.routes import ROUTES, initiate_with
+from qirsh.checkout.pages import PAGES
 from qirsh.payments import Payments
 from qirsh.routing import PaymentMethodRouter
 from qirsh.settings import Settings
@@ -65,7 +67,7 @@ def create_app(
 
     rules = ReturnRules(frozenset(settings.shop_origins), dev=settings.dev)
     return Litestar(
-        route_handlers=[initiate_with(IdempotencyMiddleware(cache, rules)), *ROUTES, *more],
+        route_handlers=[initiate_with(IdempotencyMiddleware(cache, rules)), *ROUTES, *OPERATOR_ROUTES, *PAGES, *more],
         lifespan=[lifespan],
         exception_handlers=HANDLERS,
         request_max_body_size=MAX_BODY_BYTES,

@@ -19,6 +19,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from qirsh.api.requests import ReadRequest, ReturnRules, read_initiate
 from qirsh.errors import UnsupportedContentType
+from qirsh.metrics import INITIATES
 
 if TYPE_CHECKING:
     from litestar.types import HTTPResponseStartEvent
@@ -74,6 +75,7 @@ class IdempotencyMiddleware(ASGIMiddleware):
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer.status = message["status"]
+                INITIATES.labels(answer.status).inc()
                 answer.content_type = _header(message, b"content-type")
             elif message["type"] == "http.response.body":
                 answer.body += message["body"]

@@ -15,9 +15,10 @@ from qirsh.api import answers
 from qirsh.api.idempotency import IdempotencyMiddleware, read_of
 from qirsh.api.operation import initiate_operation
 from qirsh.catalog import Product
-from qirsh.errors import DraftNotFound, FieldError, InvalidRequest, ProductNotFound
+from qirsh.errors import DraftNotFound, FieldError, InvalidRequest, ProductNotFound, WebhookError
 from qirsh.gateways.base import Delivery
 from qirsh.methods import METHODS, Method
+from qirsh.metrics import WEBHOOKS_REFUSED
 from qirsh.money import Money
 
 MAX_WEBHOOK_BYTES: Final = 1_000_000
@@ -60,7 +61,11 @@ async def webhook_handler(request: Plain, gateway: str | None = None) -> dict[st
         headers={name.lower(): value for name, value in request.headers.items()},
         query=dict(request.query_params),
     )
-    await request.app.state.services.payments.receive(delivery, gateway)
+    try:
+        await request.app.state.services.payments.receive(delivery, gateway)
+    except WebhookError as error:
+        WEBHOOKS_REFUSED.labels(error.code).inc()
+        raise
     return {"received": True}
 
 
@@ -73,7 +78,7 @@ async def status(
     """A draft as it stands; with If-None-Match and `wait`, as soon as it stands otherwise."""
     seconds = _seconds(wait)
     services = request.app.state.services
-    wanted = _draft_id(draft_id)
+    wanted = draft_id_of(draft_id)
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     with services.watch.waiting(wanted) as waiter:
         body = answers.status_body(await services.payments.status(wanted))
@@ -131,6 +136,14 @@ async def ready(request: Plain) -> str:
 ROUTES: Final[Sequence[HTTPRouteHandler]] = (webhook_handler, status, methods, return_from, live, ready)
 
 
+def draft_id_of(text: str) -> UUID:
+    """A draft id from a path; what is no id names no draft."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise DraftNotFound from None
+
+
 def _offer(product: Product, method: Method, currency: str) -> dict[str, object]:
     facts = METHODS[method]
     return {
@@ -140,13 +153,6 @@ def _offer(product: Product, method: Method, currency: str) -> dict[str, object]
         "amount": Money(product.prices[currency], currency).major,
         "fields": ["payer.phone"] if facts.needs_phone else [],
     }
-
-
-def _draft_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise DraftNotFound from None
 
 
 def _seconds(text: str) -> int:

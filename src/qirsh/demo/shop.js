@@ -34,6 +34,12 @@ function link(url) {
   return Object.assign(document.createElement("a"), { href: url, className: "button", textContent: "Go to the payment page" });
 }
 
+function retryButton(onClick) {
+  const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Try again" });
+  button.addEventListener("click", onClick);
+  return button;
+}
+
 async function ask(path, options) {
   const response = await fetch(path, options);
   const body = response.status === 304 ? null : await response.json();
@@ -137,11 +143,11 @@ async function follow(draftId) {
     const declined = body.status === "awaiting_user_action" && body.reason;
     $("problem").hidden = !(declined || body.status === "failed");
     $("problem").textContent = declined ? `That try was declined (${body.reason}). You can try again.` : (body.reason ?? "");
+    const show = () => $("action").replaceChildren((ACTIONS[body.paymentAction] ?? unknown)(body.actionData));
     const action = JSON.stringify([body.paymentAction, body.actionData]);
-    if (body.paymentAction && action !== shown) {
-      $("action").replaceChildren((ACTIONS[body.paymentAction] ?? unknown)(body.actionData));
-      shown = action;
-    }
+    if (body.paymentAction && action !== shown) show();
+    if (declined) $("action").prepend(retryButton(show)); // the provider's page has ended; the same address starts anew
+    shown = action;
     if (["completed", "failed", "refunded", "partially_refunded"].includes(body.status)) {
       $("action").replaceChildren();
       $("again").hidden = false;

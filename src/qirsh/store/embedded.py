@@ -309,7 +309,8 @@ class _Cluster:
 
     def postmasters(self, pid: str = "") -> set[int]:
         """Find the postmaster (or ask whether this pid is it), also one that has written no status file yet."""
-        return {number for number, command in _processes(pid) if f"/postgres -D {self.path} " in command}
+        signs = (f"/postgres -D {self.path} ", f" --cluster_name={self.name} ")  # macOS's ps may not spell the path
+        return {number for number, command in _processes(pid) if any(sign in command for sign in signs)}
 
     def children(self, pid: str = "") -> set[int]:
         """Find the postmaster's children, which outlive it when it is killed in the middle of their work."""

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from standardwebhooks import Webhook
 
+from qirsh.metrics import FULFILMENTS
 from qirsh.money import Money
 from qirsh.store.fulfilments import DueFulfilment
 from qirsh.store.store import Store
@@ -54,10 +55,12 @@ class Announcer:
         draft_id = str(due.row.draft.id)
         if error is None:
             await store.fulfilments.delivered(fulfilment_id, version)
+            FULFILMENTS.labels("delivered").inc()
             _log.info("fulfilment_delivered", draft_id=draft_id, fulfilment_id=str(fulfilment_id))
             return
         retry_in = _jittered(SCHEDULE[due.attempts]) if due.attempts < len(SCHEDULE) else None
         await store.fulfilments.failed(fulfilment_id, version, error, retry_in)
+        FULFILMENTS.labels("failed" if retry_in else "dead").inc()
         log = _log.warning if retry_in else _log.error
         log("fulfilment_failed" if retry_in else "fulfilment_dead", draft_id=draft_id, error=error)
 

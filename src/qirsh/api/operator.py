@@ -1,0 +1,123 @@
+"""The operator's endpoints: the catalogue, and a payment with its journal. All need the operator key."""
+
+import hmac
+from collections.abc import Sequence
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Annotated, Any, Final
+
+import msgspec
+import prometheus_client
+from litestar import Request, Response, get, put
+from litestar.connection import ASGIConnection
+from litestar.handlers import HTTPRouteHandler
+from litestar.handlers.base import BaseRouteHandler
+from msgspec import Meta
+
+from qirsh.api import answers
+from qirsh.api.requests import Name
+from qirsh.api.routes import draft_id_of
+from qirsh.catalog import Product
+from qirsh.errors import FieldError, InvalidRequest, OperatorKeyRequired, ProductNotFound
+from qirsh.money import InvalidAmountError, Money
+
+PAGE: Final = 100
+
+Plain = Request[Any, Any, Any]
+Language = Annotated[str, Meta(pattern=r"\A[a-z]{2}\Z")]
+Price = Annotated[str, Meta(max_length=20, description='major units: "300.00"')]
+
+
+class ProductFields(msgspec.Struct, forbid_unknown_fields=True):
+    """A product on the wire, under the id in its path."""
+
+    name: Annotated[dict[Language, Name], Meta(min_length=1)]
+    prices: Annotated[dict[str, Price], Meta(min_length=1)]
+    purchasable: bool
+
+
+def operator_only(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+    """Refuse whoever does not carry the operator key; with no key configured, everybody."""
+    expected = connection.app.state.settings.operator_key.get_secret_value()
+    scheme, _, given = connection.headers.get("authorization", "").partition(" ")
+    if not expected or scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), expected.encode()):
+        raise OperatorKeyRequired
+
+
+def operator_unless_local(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Metrics may be read on the machine itself without a key."""
+    try:
+        if connection.client is not None and ip_address(connection.client.host).is_loopback:
+            return
+    except ValueError:
+        pass
+    operator_only(connection, handler)
+
+
+@put("/api/products/{product_id:str}", guards=[operator_only], status_code=HTTPStatus.OK, tags=["operator"])
+async def put_product(request: Plain, product_id: str) -> Response[bytes]:
+    """Write a product; from here on its new price is the one that counts."""
+    try:
+        product_id = msgspec.convert(product_id, Name)
+        fields = msgspec.json.decode(await request.body(), type=ProductFields)
+        prices = {currency: _price(text, currency) for currency, text in fields.prices.items()}
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+        detail = str(error) if isinstance(error, msgspec.ValidationError) else "The body is not JSON that can be read."
+        raise InvalidRequest(detail) from None
+    product = Product(product_id, fields.name, prices, fields.purchasable)
+    await request.app.state.services.store.products.put(product)
+    return _json(_shown(product))
+
+
+@get("/api/products/{product_id:str}", guards=[operator_only], tags=["operator"])
+async def get_product(request: Plain, product_id: str) -> Response[bytes]:
+    """A product."""
+    product = await request.app.state.services.store.products.get(product_id) if "\0" not in product_id else None
+    if product is None:
+        raise ProductNotFound
+    return _json(_shown(product))
+
+
+@get("/api/products", guards=[operator_only], tags=["operator"])
+async def list_products(request: Plain, after: str = "") -> Response[bytes]:
+    """A page of products by id; `next` continues it."""
+    page = await request.app.state.services.store.products.page(after.replace("\0", ""), PAGE)
+    following = page[-1].id if len(page) == PAGE else None
+    return _json({"products": [_shown(product) for product in page], "next": following})
+
+
+@get("/api/payments/{draft_id:str}", guards=[operator_only], tags=["operator"])
+async def payment(request: Plain, draft_id: str) -> Response[bytes]:
+    """A payment draft with its journal: every fact that was folded into it, oldest first."""
+    services = request.app.state.services
+    row = await services.payments.status(draft_id_of(draft_id))
+    journal = await services.store.drafts.journal(row.draft.id)
+    return _json(answers.operator_view(row, journal))
+
+
+@get("/metrics", guards=[operator_unless_local], include_in_schema=False)
+async def metrics() -> Response[bytes]:
+    """Counters in Prometheus' text format."""
+    return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+
+OPERATOR_ROUTES: Final[Sequence[HTTPRouteHandler]] = (put_product, get_product, list_products, payment, metrics)
+
+
+def _price(text: str, currency: str) -> int:
+    try:
+        price = Money.parse(text, currency)
+    except InvalidAmountError as error:
+        raise InvalidRequest(errors=[FieldError(f"#/prices/{currency[:3]}", str(error))]) from None
+    if not price.amount_minor:
+        raise InvalidRequest(errors=[FieldError(f"#/prices/{currency}", "must be more than zero")])
+    return price.amount_minor
+
+
+def _shown(product: Product) -> dict[str, object]:
+    prices = {currency: Money(minor, currency).major for currency, minor in product.prices.items()}
+    return {"id": product.id, "name": product.name, "prices": prices, "purchasable": product.purchasable}
+
+
+def _json(body: object) -> Response[bytes]:
+    return Response(msgspec.json.encode(body), media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -1,0 +1,1 @@
+"""The pages payers see. Plain ES modules, no build step."""

@@ -1,0 +1,13 @@
+"""Counters that tell an operator how the server fares, in Prometheus' words."""
+
+from typing import Final
+
+from prometheus_client import Counter
+
+INITIATES: Final = Counter("qirsh_initiates", "Answers to initiate, by HTTP status.", ["status"])
+WEBHOOKS: Final = Counter("qirsh_webhooks", "Facts delivered by PSPs, by verdict.", ["gateway", "verdict"])
+WEBHOOKS_REFUSED: Final = Counter(
+    "qirsh_webhooks_refused", "Deliveries that were not authentic or not readable.", ["code"]
+)
+FOLDS: Final = Counter("qirsh_folds", "Events folded into drafts.", ["kind", "source", "verdict"])
+FULFILMENTS: Final = Counter("qirsh_fulfilments", "Announcements to the shop.", ["outcome"])
