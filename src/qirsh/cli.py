@@ -26,6 +26,7 @@ app = typer.Typer(
 
 DataDir = Annotated[Path, typer.Option(help="Where `qirsh dev` keeps its database and its configuration.")]
 Port = Annotated[int, typer.Option(min=1, max=65535)]
+AnyPort = Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free")]
 
 DATA_DIR: Final = Path(".qirsh")
 
@@ -50,13 +51,13 @@ def dev(port: Port = 8000, sandbox_port: Port = 8001, data_dir: DataDir = DATA_D
 
 
 @app.command()
-def serve(host: str = "127.0.0.1", port: Port = 8000, data_dir: DataDir = DATA_DIR) -> None:
+def serve(host: str = "127.0.0.1", port: AnyPort = 8000, data_dir: DataDir = DATA_DIR) -> None:
     """The HTTP API."""
     configure_logging()
     with _explained():
         settings = _load(data_dir)
         server.run(
-            server.serve(settings, data_dir.resolve(), host, port, lambda: _out.print(f"ready on {host}:{port}"))
+            server.serve(settings, data_dir.resolve(), host, port, lambda bound: _out.print(f"ready on {host}:{bound}"))
         )
 
 
@@ -86,7 +87,7 @@ def sandbox(
     webhooks: Annotated[str, typer.Option(help="Where webhooks go: …/api/payments/webhook-handler")] = "",
     returns: Annotated[str, typer.Option(help="Where browsers go back to: …/api/payments/return")] = "",
     host: str = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8001,
+    port: AnyPort = 8001,
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """The fake PSPs alone."""

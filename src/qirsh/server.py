@@ -50,8 +50,8 @@ async def database(settings: Settings, data_dir: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[None]:
-    """The application, answering on a port from here on.
+async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[int]:
+    """The application, answering from here on; yields its port, which the system chooses when asked for port 0.
 
     Raises:
         OSError: the port is taken.
@@ -79,7 +79,7 @@ async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[None]:
                 task.result()
                 raise OSError(f"The server on port {port} ended while it started.")
             await asyncio.sleep(0.005)
-        yield
+        yield socket.getsockname()[1]
     finally:
         server.should_exit = True
         await task
@@ -104,12 +104,12 @@ async def cached(settings: Settings) -> AsyncIterator[Cache]:
         sweep.cancel()
 
 
-async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready: Callable[[], None]) -> None:
+async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready: Callable[[int], None]) -> None:
     """Serve HTTP until a signal."""
     async with database(settings, data_dir) as url, cached(settings) as cache:
         await migrate(url)
-        async with listening(create_app(settings, lambda: running(settings, url), cache), host, port):
-            ready()
+        async with listening(create_app(settings, lambda: running(settings, url), cache), host, port) as bound:
+            ready(bound)
             await until_signal()
 
 
