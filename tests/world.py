@@ -15,11 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 import httpx
 import tomli_w
+
+T = TypeVar("T")
 
 QIRSH: Final = str(Path(sys.executable).with_name("qirsh"))
 OPERATOR_KEY: Final = "test-operator-key"
@@ -245,7 +247,7 @@ def a_wallet_request(**fields: Any) -> dict[str, Any]:
     return a_request(**{"payment_method": "vodafone_cash", "payer": {"phone": "01010101010"}, **fields})
 
 
-async def eventually(ask: Callable[[], Awaitable[Any]], what: str, timeout_seconds: float = 20.0) -> Any:
+async def eventually(ask: Callable[[], Awaitable[T | None]], what: str, timeout_seconds: float = 20.0) -> T:
     """Ask again until the answer is something; fail after the timeout, saying what was waited for."""
     deadline = time.monotonic() + timeout_seconds
     while True:

@@ -81,7 +81,7 @@ def start_child() -> Iterator[StartChild]:
 
 
 def test_a_new_directory_gets_a_server_with_a_database_and_our_settings(data_dir: Path) -> None:
-    """The promise of `qirsh dev`: an empty folder is enough. Settings are checked because money needs fsync."""
+    """An empty folder is enough. The settings are checked because money needs fsync."""
     with EmbeddedPostgres(data_dir) as dsn:
         names = ("fsync", "listen_addresses", "max_connections", "jit", "TimeZone", "server_encoding")
         found = {name: query(dsn, f"SHOW {name}") for name in names}
@@ -92,12 +92,10 @@ def test_a_new_directory_gets_a_server_with_a_database_and_our_settings(data_dir
 
 
 def test_data_survives_a_stop_and_a_second_start(data_dir: Path) -> None:
-    """Starting again finds yesterday's data, and does not pay for a new cluster again."""
+    """Starting again finds yesterday's data: the promise of `qirsh dev`."""
     with EmbeddedPostgres(data_dir, FAST) as dsn:
         query(dsn, "CREATE TABLE kept AS SELECT 300 AS amount")
-    began = time.monotonic()
     with EmbeddedPostgres(data_dir, FAST) as dsn:
-        assert time.monotonic() - began < 2
         assert query(dsn, "SELECT amount FROM kept") == 300
 
 
@@ -180,7 +178,7 @@ async def test_a_backend_that_outlived_its_postmaster_is_ended(data_dir: Path, s
 
 
 @pytest.mark.parametrize("fate", [0, signal.SIGKILL, signal.SIGSTOP], ids=["orphaned", "killed", "frozen"])
-@pytest.mark.parametrize("after_seconds", [0.0, 0.1, 0.25])
+@pytest.mark.parametrize("after_seconds", [0.0, 0.2])
 def test_a_kill_during_the_first_initdb_leaves_nothing_that_stops_the_next_start(
     open_dir: Path, start_child: StartChild, after_seconds: float, fate: int
 ) -> None:
@@ -259,7 +257,7 @@ def test_eight_processes_at_once_get_exactly_one_server(data_dir: Path, start_ch
     assert processes_in(EmbeddedPostgres(data_dir).cluster_dir) == []
 
 
-@pytest.mark.parametrize("name", ["long" * 40, "with blank, comma and ' quote", "قرش"], ids=["long", "odd", "arabic"])
+@pytest.mark.parametrize("name", ["long" * 40, "قرش, with a comma and a '"], ids=["long", "odd"])
 def test_a_path_that_no_socket_can_have_works(open_dir: Path, name: str) -> None:
     """A socket's path ends at about 104 bytes, and three programs quote odd letters in three ways."""
     with EmbeddedPostgres(open_dir / name, FAST) as dsn:
