@@ -14,7 +14,7 @@ from qirsh import dev as whole
 from qirsh import server
 from qirsh.app import configure_logging
 from qirsh.settings import CONFIG_NAME, ConfigurationError, Settings, load
-from qirsh.store.embedded import EmbeddedPostgresError
+from qirsh.store.cluster import EmbeddedPostgresError
 from qirsh.store.migrate import MigrationError
 from qirsh.store.migrate import migrate as apply_migrations
 from qirsh_sandbox import SandboxConfig

@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from qirsh.store.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from qirsh.store.cluster import EmbeddedPostgresError
+from qirsh.store.embedded import EmbeddedPostgres
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:

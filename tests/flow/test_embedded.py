@@ -21,7 +21,8 @@ import asyncpg
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from qirsh.store.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from qirsh.store.cluster import EmbeddedPostgresError
+from qirsh.store.embedded import EmbeddedPostgres
 
 AS_ROOT = os.geteuid() == 0
 CHILD = Path(__file__).with_name("embedded_child.py")

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+
 from world import QIRSH, Process, World, a_request, a_wallet_request, eventually, free_port, write_config
 
 CARD = ("orders", "payment_keys")

@@ -1,6 +1,7 @@
 """What no sequence of events may do to a draft, whoever sends them and in whatever order."""
 
 import copy
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,9 +39,9 @@ EVENTS = st.builds(
 STORIES = st.lists(EVENTS, max_size=12)
 
 
-def told(events: list[GatewayEvent], draft: PaymentDraft | None = None) -> list[PaymentDraft]:
-    """The draft before the story and after each of its events."""
-    drafts = [draft or draft_in(State.PENDING)]
+def told(events: list[GatewayEvent]) -> list[PaymentDraft]:
+    """A new draft before the story, and after each of its events."""
+    drafts = [draft_in(State.PENDING)]
     for event in events:
         drafts.append(apply(drafts[-1], event).draft)
     return drafts
@@ -51,7 +52,7 @@ def told(events: list[GatewayEvent], draft: PaymentDraft | None = None) -> list[
 def test_a_draft_only_goes_where_money_can_go(events: list[GatewayEvent]) -> None:
     """Above all: what is completed is never failed, pending or awaiting again."""
     drafts = told(events)
-    for before, after in zip(drafts, drafts[1:], strict=False):
+    for before, after in pairwise(drafts):
         assert after.state in NEXT[before.state]
 
 
@@ -60,7 +61,7 @@ def test_a_draft_only_goes_where_money_can_go(events: list[GatewayEvent]) -> Non
 def test_refunds_only_grow_and_never_exceed_the_amount(events: list[GatewayEvent]) -> None:
     """The column has the same bound, and a CHECK that fired in production would be a lost refund."""
     drafts = told(events)
-    for before, after in zip(drafts, drafts[1:], strict=False):
+    for before, after in pairwise(drafts):
         assert before.refunded_minor <= after.refunded_minor <= after.amount.amount_minor
     last = drafts[-1]
     assert (last.refunded_minor > 0) is (last.state in {State.PARTIALLY_REFUNDED, State.REFUNDED})
@@ -130,7 +131,7 @@ def test_what_was_asked_for_never_changes(events: list[GatewayEvent]) -> None:
 def test_a_reference_once_known_stays(events: list[GatewayEvent]) -> None:
     """Late money is matched by it, and a refund needs it."""
     drafts = told(events)
-    for before, after in zip(drafts, drafts[1:], strict=False):
+    for before, after in pairwise(drafts):
         assert before.transaction_reference_id in {None, after.transaction_reference_id}
         assert before.payment_reference in {None, after.payment_reference}
 

