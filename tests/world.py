@@ -257,6 +257,40 @@ async def eventually(ask: Callable[[], Awaitable[T | None]], what: str, timeout_
         await asyncio.sleep(0.05)
 
 
+@dataclass
+class Server:
+    """One more `qirsh serve`."""
+
+    api: str
+    process: Process
+
+
+@contextmanager
+def serving(config: Path) -> Iterator[Server]:
+    """One more server, with a configuration of its own, on a port that the system chooses."""
+    process = Process(QIRSH, "serve", "--port", "0", environment={"QIRSH_CONFIG": str(config)}, ready="ready on ")
+    try:
+        process.wait_ready()
+        line = next(line for line in process.lines if "ready on " in line)
+        yield Server(f"http://{line.rpartition(' ')[2]}", process)
+    finally:
+        process.stop()
+
+
+def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The body of an answer that must be this problem, in the form every problem has."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    body: dict[str, Any] = answer.json()
+    assert (body["status"], body["code"], body["type"]) == (status, code, f"urn:qirsh:problem:{code}"), body
+    assert body["retry"] in {"never", "same_key", "after_lookup"}, body
+    assert body["detail"], body
+    title = body["title"]
+    assert title == title.strip(" .:"), title
+    assert ":" not in title, title
+    assert title.count("`") % 2 == 0, title
+    return body
+
+
 def free_port() -> int:
     """A port nobody listens on now."""
     with socket.socket() as probe:

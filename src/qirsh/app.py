@@ -20,7 +20,7 @@ from qirsh.payments import Payments
 from qirsh.routing import PaymentMethodRouter
 from qirsh.settings import Settings
 from qirsh.store.changes import Publisher, Watch
-from qirsh.store.connection import connect_pool
+from qirsh.store.connection import close_pool, connect_pool
 from qirsh.store.store import Store
 from qirsh.work.fulfilment import Announcer
 from qirsh.work.worker import Worker
@@ -52,7 +52,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
     async with AsyncExitStack() as stack:
         clock = Clock()
         pool = await connect_pool(database_url, max_size=settings.database_pool)
-        stack.push_async_callback(_close_pool, pool)
+        stack.push_async_callback(close_pool, pool)
         store = Store(pool, clock)
         gateways = {}
         for name, make in GATEWAYS.items():
@@ -94,15 +94,6 @@ def configure_logging(*, pretty: bool = False) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-
-
-async def _close_pool(pool: object) -> None:
-    """Close politely, then at once: a connection that hangs must not keep the process."""
-    with suppress(Exception):
-        async with asyncio.timeout(5):
-            await pool.close()  # type: ignore[attr-defined]
-            return
-    pool.terminate()  # type: ignore[attr-defined]
 
 
 def _background(stack: AsyncExitStack, work: object) -> None:

@@ -104,7 +104,7 @@ async def test_a_refund_made_in_the_dashboard_arrives_by_hint_and_look_up(world:
 
 
 async def test_an_announcement_that_the_shop_refuses_is_sent_again_with_the_same_id(world: World) -> None:
-    """The id is how a shop knows that it is the same delivery; a new signature each time, or an old one could be replayed."""
+    """The id is how a shop knows that it is the same delivery."""
     world.shop.status = 500
     draft_id = (await world.initiate()).json()["paymentDraftId"]
     await world.act(draft_id, "pay")
@@ -140,3 +140,25 @@ async def test_a_decline_found_by_look_up_is_told_to_the_page(world: World) -> N
 
 async def _announced(world: World, draft_id: str) -> bool:
     return bool(world.shop.of(draft_id))
+
+
+async def test_a_look_up_that_the_psp_does_not_answer_is_asked_again_and_uses_nothing_up(world: World) -> None:
+    """A PSP that is down for hours must not exhaust the schedule, nor be asked every few seconds."""
+    draft_id = (await world.initiate()).json()["paymentDraftId"]
+    await world.fault("webhook", "drop", times=5)
+    await world.act(draft_id, "pay")
+    await world.fault("lookup", "error", times=1)
+
+    await world.advance(125)
+
+    async def unanswered() -> bool:
+        minutes = await world.fetchval(
+            "SELECT extract(epoch FROM next_check_at - updated_at) / 60 FROM payment_drafts WHERE id = $1", draft
+        )
+        return bool(minutes > 10)
+
+    draft = uuid.UUID(draft_id)
+    await eventually(unanswered, "the look-up put off")
+    assert await world.fetchval("SELECT attempts FROM payment_drafts WHERE id = $1", draft) == 0
+    await world.advance(605)
+    await world.becomes(draft_id, "completed")

@@ -1,4 +1,4 @@
-"""Paymob misbehaves: refuses, resets, hangs, answers nonsense, before or after accepting. Nothing is lost or doubled."""
+"""Paymob refuses, resets, hangs or answers nonsense, before or after accepting. Nothing is lost or doubled."""
 
 import asyncio
 import time

@@ -9,7 +9,11 @@ from typing import Any
 
 from world import World, a_wallet_request, eventually
 
-FIELDS = ["amount_cents", "created_at", "currency", "error_occured", "has_parent_transaction", "id", "integration_id", "is_3d_secure", "is_auth", "is_capture", "is_refunded", "is_standalone_payment", "is_voided", "order.id", "owner", "pending", "source_data.pan", "source_data.sub_type", "source_data.type", "success"]
+FIELDS = (
+    *("amount_cents", "created_at", "currency", "error_occured", "has_parent_transaction", "id", "integration_id"),
+    *("is_3d_secure", "is_auth", "is_capture", "is_refunded", "is_standalone_payment", "is_voided", "order.id"),
+    *("owner", "pending", "source_data.pan", "source_data.sub_type", "source_data.type", "success"),
+)
 
 
 def signed(world: World, obj: dict[str, Any]) -> dict[str, Any]:

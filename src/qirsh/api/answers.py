@@ -10,13 +10,11 @@ import msgspec
 from litestar import Response
 
 from qirsh.actions import data_of, tag_of
+from qirsh.api.problems import RETRY_SECONDS
 from qirsh.draft import PaymentDraft, State
 from qirsh.money import Money
 from qirsh.payments import Initiated
 from qirsh.store.rows import Row
-
-RETRY_SECONDS = 2
-"""When a page asks again about a PSP that did not answer."""
 
 
 def initiated(answer: Initiated) -> Response[bytes]:

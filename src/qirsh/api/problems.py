@@ -1,5 +1,6 @@
 """Problems: every error as application/problem+json (RFC 9457), saying which field, why, and whether to retry."""
 
+import traceback
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,6 +14,11 @@ from qirsh.errors import BodyTooLarge, GatewayRejected, InvalidRequest, PaymentE
 from qirsh.store.store import StoreBusyError
 
 PROBLEM_TYPE: Final = "application/problem+json"
+
+RETRY_SECONDS: Final = 2
+"""How soon the same key is welcome again where nobody knows better."""
+
+TRACE_FRAMES: Final = 12
 
 STORE_ERRORS: Final = (
     asyncpg.PostgresConnectionError,
@@ -35,8 +41,8 @@ def payment_problem(_request: Request[Any, Any, Any], error: PaymentError) -> Re
     """An error of our own tree."""
     headers = {}
     body: dict[str, object] = {}
-    if error.retry_after_seconds is not None:
-        headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.retry_after_seconds is not None or error.retry == "same_key":
+        headers["Retry-After"] = str(error.retry_after_seconds or RETRY_SECONDS)
     if isinstance(error, InvalidRequest) and error.errors:
         body["errors"] = [{"pointer": one.pointer, "detail": one.detail} for one in error.errors]
     if isinstance(error, GatewayRejected):
@@ -69,13 +75,14 @@ def store_problem(request: Request[Any, Any, Any], error: Exception) -> Response
         "The database is not available",
         "Nothing was lost: try again with the same key.",
         retry="same_key",
-        headers={"Retry-After": "2"},
+        headers={"Retry-After": str(RETRY_SECONDS)},
     )
 
 
 def unexpected_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """A bug of ours. The log has the trace; the answer has nothing that could be a secret."""
-    _log.error("unexpected", path=request.scope["path"], error=type(error).__name__, exc_info=error)
+    """A bug of ours. The log says where; an exception's own text may quote a payer's data, so it is left out."""
+    trace = traceback.format_list(traceback.extract_tb(error.__traceback__)[-TRACE_FRAMES:])
+    _log.error("unexpected", path=request.scope["path"], error=type(error).__name__, trace="".join(trace))
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "internal_error",

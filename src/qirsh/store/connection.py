@@ -1,6 +1,8 @@
 """What the store's rooms share: a pool, its types, and new ids."""
 
-from typing import TypeAlias
+import asyncio
+from contextlib import suppress
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -8,6 +10,8 @@ import uuid_utils.compat
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+CLOSE_SECONDS: Final = 5.0
 
 
 async def connect_pool(
@@ -21,6 +25,15 @@ async def connect_pool(
         reset=_keep,
         server_settings={"search_path": search_path, "application_name": "qirsh"},
     )
+
+
+async def close_pool(pool: Pool) -> None:
+    """Close politely, then at once: a connection that hangs or is still held must not keep the process."""
+    with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await pool.close()
+            return
+    pool.terminate()
 
 
 async def _keep(_connection: object) -> None:

@@ -114,9 +114,16 @@ class Drafts:
         """What was folded into a draft, oldest first."""
         return [dict(record) for record in await self._pool.fetch(SQL["journal"], draft_id)]
 
-    async def reschedule(self, draft_id: UUID, version: int, check_in: timedelta | None) -> None:
-        """Say when to ask about a draft again, unless it has moved since `version`."""
-        await self._pool.execute(SQL["reschedule_draft"], draft_id, version, self._clock.offset, check_in)
+    async def reschedule(
+        self, draft_id: UUID, version: int, check_in: timedelta | None, *, answered: bool = True
+    ) -> None:
+        """Say when to ask about a draft again, unless it has moved since `version`.
+
+        Only an answered look-up is a step in its schedule: a PSP that is down must not use the schedule up.
+        """
+        await self._pool.execute(
+            SQL["reschedule_draft"], draft_id, version, self._clock.offset, check_in, 1 if answered else 0
+        )
 
     async def lock(self, connection: Connection, fact: GatewayEvent | Hint) -> Row | None:
         """Lock the draft a fact is about. An event finds it by what is signed; a hint moves nothing, so by either."""

@@ -100,7 +100,7 @@ SELECT * FROM draft;
 
 -- name: reschedule_draft
 -- A look-up's last word, fenced: whoever moved the draft meanwhile has set its next check already.
-UPDATE payment_drafts SET attempts = attempts + 1, version = version + 1,
+UPDATE payment_drafts SET attempts = attempts + $5, version = version + 1,
   next_check_at = CASE WHEN $4::interval IS NULL THEN NULL
     WHEN state IN ('pending', 'awaiting_user_action') AND expires_at > now() + $3
     THEN least(now() + $3 + $4::interval, expires_at) ELSE now() + $3 + $4::interval END

@@ -73,7 +73,3 @@ class Store:
         """Rows whose time has come, put off by `lease` so that no other sweep takes them."""
         records = await connection.fetch(SQL[f"lease_due_{kind}"], self._clock.offset, lease, limit)
         return [Due(record["id"], record["version"], record["gateway"]) for record in records]
-
-    async def notify(self, channel: str, payload: str) -> None:
-        """Tell whoever listens. Never inside a transaction that matters: it would serialise the commits."""
-        await self.pool.execute(SQL["notify"], channel, payload)

@@ -37,7 +37,10 @@ async def look_up(payments: Payments, store: Store, draft_id: UUID, version: int
             await _ask(payments, store, row, expired=expired)
     except GatewayError as error:
         _log.warning("lookup_failed", draft_id=str(draft_id), code=error.code)
-        await store.drafts.reschedule(draft_id, row.version, UNANSWERED)
+        now = await store.drafts.get(draft_id)  # claiming and releasing has moved its version
+        assert now is not None, "drafts are never deleted"
+        if now.draft.state is row.draft.state:
+            await store.drafts.reschedule(draft_id, now.version, UNANSWERED, answered=False)
 
 
 async def _finish(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:

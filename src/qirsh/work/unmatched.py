@@ -12,6 +12,8 @@ from qirsh.store.store import Store
 
 HOURLY: Final = timedelta(hours=1)
 """After the quick tries; whatever makes the draft appear now is a look-up or a person."""
+DAILY: Final = timedelta(days=1)
+"""Once somebody was told."""
 
 _log = structlog.get_logger("qirsh.work.unmatched")
 
@@ -26,5 +28,6 @@ async def join(fold: Fold, store: Store, unmatched_id: UUID, version: int) -> No
     if waiting.old:
         _log.error("unmatched_for_a_week", gateway=waiting.event.gateway, event_id=waiting.event.event_id)
     tried = waiting.attempts + 1
-    check_in = UNMATCHED[tried] if tried < len(UNMATCHED) else HOURLY
+    later = DAILY if waiting.old else HOURLY
+    check_in = UNMATCHED[tried] if tried < len(UNMATCHED) else later
     await store.inbox.reschedule_unmatched(unmatched_id, version, check_in, flagged=waiting.old)

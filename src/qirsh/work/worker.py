@@ -16,7 +16,7 @@ from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 
 from qirsh.payments import Payments
-from qirsh.store.connection import connect_pool
+from qirsh.store.connection import Pool, close_pool, connect_pool
 from qirsh.store.store import Store
 from qirsh.work.fulfilment import Announcer
 from qirsh.work.lookup import look_up
@@ -31,6 +31,7 @@ PER_PSP: Final = 10
 """Look-ups at one PSP at a time, over all workers."""
 SHOP: Final = 20
 """Announcements at a time, over all workers."""
+STOP_SECONDS: Final = 5.0
 RESTART_SECONDS: Final = 1.0
 """The pause before the queue is connected again after the database went away."""
 
@@ -93,25 +94,25 @@ class Worker:
 
     async def _connected(self) -> None:
         pool = await connect_pool(self._database_url, min_size=2, max_size=4, search_path="pgqueuer, public")
-        async with pool:
-            queue = PgQueuer.from_asyncpg_pool(pool)
-            for name, (handler, limit) in self._handlers.items():
-                queue.entrypoint(name, concurrency_limit=limit, on_failure="hold")(_job(name, handler))
-            sweeping = asyncio.create_task(self._sweep_for_ever(pool))
-            running = asyncio.create_task(queue.qm.run(dequeue_timeout=timedelta(seconds=SWEEP_SECONDS)))
-            try:
-                done, _ = await asyncio.wait({sweeping, running}, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-            finally:
-                queue.shutdown.set()
-                sweeping.cancel()
-                with suppress(asyncio.CancelledError):
-                    await sweeping
-                with suppress(asyncio.CancelledError, TimeoutError):
-                    await asyncio.wait_for(running, timeout=5)
+        queue = PgQueuer.from_asyncpg_pool(pool)
+        for name, (handler, limit) in self._handlers.items():
+            queue.entrypoint(name, concurrency_limit=limit, on_failure="hold")(_job(name, handler))
+        sweeping = asyncio.create_task(self._sweep_for_ever(pool))
+        running = asyncio.create_task(queue.qm.run(dequeue_timeout=timedelta(seconds=SWEEP_SECONDS)))
+        try:
+            done, _ = await asyncio.wait({sweeping, running}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            queue.shutdown.set()
+            sweeping.cancel()
+            # Jobs under way may finish; what is cut off comes due again when its lease ends.
+            await asyncio.wait({sweeping, running}, timeout=STOP_SECONDS)
+            running.cancel()
+            await asyncio.gather(sweeping, running, return_exceptions=True)
+            await close_pool(pool)
 
-    async def _sweep_for_ever(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    async def _sweep_for_ever(self, pool: Pool) -> None:
         while True:
             self._due.clear()
             while await self._sweep(pool):
@@ -120,7 +121,7 @@ class Worker:
                 async with asyncio.timeout(SWEEP_SECONDS):
                     await self._due.wait()
 
-    async def _sweep(self, pool: "asyncpg.Pool[asyncpg.Record]") -> bool:
+    async def _sweep(self, pool: Pool) -> bool:
         """Lease what is due and enqueue it, in one transaction a kind; whether there may be more."""
         more = False
         for kind in self._kinds:
