@@ -80,7 +80,7 @@ def read_initiate(body: bytes, header_key: str | None, rules: ReturnRules) -> Re
     """
     errors: list[FieldError] = []
     fields = _fields(_object(body), _DECODERS, "#", errors)
-    payer = _fields(_object(fields.pop("payer", None) or b"{}"), _PAYER_DECODERS, "#/payer", errors)
+    payer = _payer(fields.pop("payer", None), errors)
     key = _key(fields.get("idempotency_key"), header_key, errors)
     amount = _amount(fields.get("product_amount"), fields.get("currency"), errors)
     method = next((method for method in Method if method == fields.get("payment_method")), None)
@@ -137,7 +137,7 @@ def _object(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     try:
         return _OUTER.decode(raw)
     except msgspec.ValidationError:
-        raise InvalidRequest("The body, and payer in it, must be JSON objects.") from None
+        raise InvalidRequest("The body must be a JSON object.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidRequest("The body is not JSON that can be read.") from None
 
@@ -165,6 +165,16 @@ def _fields(
         escaped = name[:100].replace("~", "~0").replace("/", "~1")
         errors.append(FieldError(f"{pointer}/{escaped}", "is not a field of this request"))
     return read
+
+
+def _payer(raw: msgspec.Raw | None, errors: list[FieldError]) -> dict[str, Any]:
+    if raw is None:
+        return {}
+    try:
+        return _fields(_object(raw), _PAYER_DECODERS, "#/payer", errors)
+    except InvalidRequest:
+        errors.append(FieldError("#/payer", "must be an object of name, email and phone"))
+        return {}
 
 
 def _key(field: str | None, header: str | None, errors: list[FieldError]) -> str:

@@ -138,8 +138,9 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Bound all PSP calls inside together, tokens and failover included."""
-    token = _deadline.set(asyncio.get_running_loop().time() + seconds)
+    """Bound all PSP calls inside together, tokens and failover included; inside another, the earlier end counts."""
+    end, outer = asyncio.get_running_loop().time() + seconds, _deadline.get()
+    token = _deadline.set(end if outer is None else min(end, outer))
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """One client for all PSPs, and the only translator of what can go wrong on the wire into our error tree."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from enum import Enum
 from http import HTTPStatus
@@ -27,6 +28,8 @@ KEEP_ALIVE_SECONDS: Final = 10.0
 """Shorter than what PSPs' load balancers are known to keep, since a POST on a stale connection fails unseen."""
 MAX_ANSWER_BYTES: Final = 1_000_000
 MAX_CONNECTIONS: Final = 1_000
+
+_SECONDS: Final = re.compile(r"[0-9]{1,5}")  # a day at most; Retry-After may also be a date, which nobody here needs
 
 _UNKNOWN_STATUSES: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY},
@@ -79,8 +82,9 @@ class PspClient:
                 headers={"Content-Type": "application/json", "Accept": "application/json", **(headers or {})},
                 params=params,
             )
-        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
-            raise self._broken(effect, sent=sent.headers) from error
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, UnicodeError):
+            # Not chained: a parser's complaint quotes what the PSP sent. UnicodeError: a name that is no host's.
+            raise self._broken(effect, sent=sent.headers) from None
         body = _parsed(raw)
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             if body is None:
@@ -152,7 +156,7 @@ class PspClient:
         error: GatewayError
         match answer.status:
             case HTTPStatus.TOO_MANY_REQUESTS:
-                seconds = int(retry_after) if retry_after and retry_after.isdecimal() else None
+                seconds = int(retry_after) if retry_after and _SECONDS.fullmatch(retry_after) else None
                 error = GatewayUnavailable(
                     f"{self._psp} asks us to slow down: try again with the same key.", retry_after_seconds=seconds
                 )
