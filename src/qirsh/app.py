@@ -13,7 +13,7 @@ import structlog
 
 from qirsh.clock import Clock
 from qirsh.errors import GatewayError
-from qirsh.gateways.base import Gateway
+from qirsh.gateways.base import Gateway, Surroundings
 from qirsh.gateways.http import Effect, PspClient
 from qirsh.gateways.registry import GATEWAYS
 from qirsh.payments import Payments
@@ -55,10 +55,11 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         stack.push_async_callback(close_pool, pool)
         store = Store(pool, clock)
         gateways = {}
+        surroundings = Surroundings(settings.public_url, settings.dev, clock.now)
         for name, make in GATEWAYS.items():
             credentials = getattr(settings, name)
             if credentials is not None:
-                gateways[name] = make(credentials)
+                gateways[name] = make(credentials, surroundings)
                 stack.push_async_callback(gateways[name].aclose)
         router = PaymentMethodRouter(gateway.profile for gateway in gateways.values())
         publisher = Publisher(pool)

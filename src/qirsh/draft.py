@@ -211,13 +211,13 @@ def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
         case _Cell.REFUNDED:
             return _refunded(draft, event)
         case _Cell.CAPTURE:
-            return Outcome(msgspec.structs.replace(draft, capture_due=True), Verdict.CAPTURE)
+            return Outcome(msgspec.structs.replace(_with_reference(draft, event), capture_due=True), Verdict.CAPTURE)
         case _Cell.REVIEW:
             return _review(draft, f"{event.kind}_when_{draft.state}")
         case _Cell.REPEATED:
             return Outcome(_repeated(draft, event), Verdict.REPEATED)
         case _Cell.STALE:
-            return Outcome(_with_reference(draft, event), Verdict.STALE)
+            return Outcome(_uncaptured(_with_reference(draft, event), event), Verdict.STALE)
 
 
 def _contradiction(draft: PaymentDraft, event: GatewayEvent) -> str | None:
@@ -295,9 +295,16 @@ def _refunded(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
 def _repeated(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:
     """A declined try moves no state, but may come with the address of the next try."""
     if event.kind is Kind.DECLINED:
-        return msgspec.structs.replace(
+        draft = msgspec.structs.replace(
             draft, action=event.action or draft.action, reason=event.reason or DeclineCode.UNKNOWN
         )
+    return _uncaptured(draft, event)
+
+
+def _uncaptured(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:
+    """A capture that was definitely declined: the payer must approve again, and that capture has a key of its own."""
+    if event.kind is Kind.DECLINED and draft.capture_due:
+        return msgspec.structs.replace(draft, capture_due=False, capture_attempt=draft.capture_attempt + 1)
     return draft
 
 

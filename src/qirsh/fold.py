@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 import structlog
 
-from qirsh.draft import GatewayEvent, Outcome, PaymentDraft, State, Verdict, apply
+from qirsh.draft import GatewayEvent, Kind, Outcome, PaymentDraft, State, Verdict, apply
 from qirsh.gateways.base import Delivery, Hint
 from qirsh.metrics import FOLDS
 from qirsh.store.connection import Connection
@@ -63,18 +63,24 @@ class Fold:
         source: Source,
         release: UUID | None = None,
         check_in: timedelta | Keep = "keep",
+        capture_attempt: int | None = None,
     ) -> Row:
         """Fold events in their order, in one pass, and return the row after them.
 
         `release` lets go of that claim in the same transaction. `check_in` says when to look again where the events
-        themselves do not.
+        themselves do not. With `capture_attempt`, a decline of an earlier attempt than the row's is dropped: two
+        workers may hear the same refusal, and the second must not void an approval that came between.
         """
 
         async def attempt(connection: Connection, *, taken: bool) -> _Result:
             row = await self._store.drafts.lock_by_id(connection, draft_id)
             assert row is not None, "drafts are never deleted"
+            if capture_attempt not in {None, row.draft.capture_attempt}:
+                current = [event for event in events if event.kind is not Kind.DECLINED]
+            else:
+                current = list(events)
             return await self._fold(
-                connection, row, events, source=source, release=release, check_in=check_in, taken=taken
+                connection, row, current, source=source, release=release, check_in=check_in, taken=taken
             )
 
         result = await self._committed(attempt)

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import msgspec
 import structlog
 
+from qirsh.capture import Collector
 from qirsh.catalog import Product, priced
 from qirsh.clock import Clock
 from qirsh.draft import DraftRequest, PaymentDraft, State
@@ -62,9 +63,10 @@ class Payments:
         self._gateways = gateways
         self._router = router
         self._clock = clock
-        self._lookups: dict[UUID, asyncio.Task[Row]] = {}
+        self._returns: dict[UUID, asyncio.Task[Row]] = {}
         self.fold = Fold(store, changes)
-        self.registrar = Registrar(store, self.fold, gateways, router)
+        self.registrar = Registrar(store, self.fold, gateways, router, clock)
+        self.collector = Collector(store, self.fold, self.registrar)
 
     async def initiate(self, request: DraftRequest, *, key: str, fingerprint: bytes) -> Initiated:
         """Make one payment draft for this key, registered once, and answer from its row.
@@ -129,31 +131,44 @@ class Payments:
         return row
 
     async def come_back(self, gateway_name: str, query: Mapping[str, str]) -> Row | None:
-        """The payer's browser is back from a PSP: ask the PSP while the payer waits, and say which draft it was."""
+        """The payer's browser is back at a PSP's one fixed address: find which draft it was, and catch up with it."""
         gateway = self._gateways.get(gateway_name)
         hint = gateway.read_return(query) if isinstance(gateway, ReadsReturn) else None
-        if hint is None:
+        row = await self._store.drafts.find(hint) if hint is not None else None
+        return None if row is None else await self._caught_up(row)
+
+    async def come_back_to(self, gateway_name: str, draft_id: UUID, *, cancelled: bool) -> Row | None:
+        """The payer's browser is back at the draft's own address. It may say anything: only the PSP is believed."""
+        row = await self._store.drafts.get(draft_id)
+        if row is None or row.draft.gateway != gateway_name:
             return None
-        row = await self._store.drafts.find(hint)
-        if row is None or row.draft.state not in _OPEN:
+        return row if cancelled else await self._caught_up(row)
+
+    async def _caught_up(self, row: Row) -> Row:
+        """Ask the PSP, and capture what is approved, while the payer waits a little; the sweep goes on otherwise."""
+        if row.draft.state not in _OPEN:
             return row
         try:
             async with asyncio.timeout(RETURN_SECONDS):
-                return await self._look_up_together(row)
+                return await self._catch_up_together(row)
         except (GatewayError, TimeoutError):
             return row
 
-    async def _look_up_together(self, row: Row) -> Row:
+    async def _catch_up_together(self, row: Row) -> Row:
         """Ask once for all who come back at the same time: a return address is open to everyone."""
         draft_id = row.draft.id
-        task = self._lookups.get(draft_id)
+        task = self._returns.get(draft_id)
         if task is None:
-            task = asyncio.create_task(self.registrar.look_up(row))
-            self._lookups[draft_id] = task
+            task = asyncio.create_task(self._catch_up(row))
+            self._returns[draft_id] = task
             task.add_done_callback(
-                lambda done: (self._lookups.pop(draft_id, None), done.cancelled() or done.exception())
+                lambda done: (self._returns.pop(draft_id, None), done.cancelled() or done.exception())
             )
         return await asyncio.shield(task)
+
+    async def _catch_up(self, row: Row) -> Row:
+        row = await self.registrar.look_up(row)
+        return await self.collector.capture(row) if row.draft.capture_due else row
 
     def _drafted(self, request: DraftRequest, product: Product | None) -> PaymentDraft:
         """A new draft, priced by the catalogue and routed."""

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid5
 
 import structlog
 
+from qirsh.clock import Clock
 from qirsh.draft import DeclineCode, GatewayEvent, Kind, PaymentDraft, State
 from qirsh.errors import (
     GatewayError,
@@ -33,8 +35,11 @@ _log = structlog.get_logger("qirsh.registration")
 class Registrar:
     """Makes claimed drafts payable. The claim is the caller's, and released here whatever happens."""
 
-    def __init__(self, store: Store, fold: Fold, gateways: Mapping[str, Gateway], router: PaymentMethodRouter) -> None:
+    def __init__(
+        self, store: Store, fold: Fold, gateways: Mapping[str, Gateway], router: PaymentMethodRouter, clock: Clock
+    ) -> None:
         """Call these gateways in the router's order."""
+        self._clock = clock
         self._store = store
         self._fold = fold
         self._gateways = gateways
@@ -109,6 +114,7 @@ class Registrar:
                     break  # the claim is lost: whoever holds it goes on
                 row = moved
             try:
+                self._refuse_late_repeat(row.draft)
                 registration = await self.gateway(name).register(row.draft, key=psp_key(row.draft))
             except GatewayRejected as error:
                 return await self._fold(row.draft.id, [_refused(row.draft, error)], source="initiate", release=claim)
@@ -121,6 +127,18 @@ class Registrar:
                 row.draft.id, [_registered(row.draft, registration, claim)], source="initiate", release=claim
             )
         raise unavailable
+
+    def _refuse_late_repeat(self, draft: PaymentDraft) -> None:
+        """Where only the PSP's key keeps a repeat from registering twice, none is sent once the key is forgotten.
+
+        Raises:
+            GatewayOutcomeUnknown: it is too late; the draft ends by itself, never having been handed out.
+        """
+        profile = self.gateway(draft.gateway).profile
+        if not draft.in_doubt or profile.found_by == "merchant_reference":
+            return
+        if self._clock.now() - draft.created_at >= profile.idempotent_for.get("register", timedelta(0)):
+            raise GatewayOutcomeUnknown("The PSP no longer knows our key: a repeat could register twice.")
 
     def _route(self, draft: PaymentDraft) -> list[str]:
         """The row's own gateway first: that is where an earlier try may have left something."""

@@ -20,6 +20,7 @@ from qirsh.gateways.base import Delivery
 from qirsh.methods import METHODS, Method
 from qirsh.metrics import WEBHOOKS_REFUSED
 from qirsh.money import Money
+from qirsh.store.rows import Row
 
 MAX_WEBHOOK_BYTES: Final = 1_000_000
 MAX_WAIT_SECONDS: Final = 30
@@ -112,11 +113,8 @@ async def methods(request: Plain, product_id: str, currency: str | None = None) 
 @get("/api/payments/return/{gateway:str}", status_code=HTTPStatus.SEE_OTHER, tags=["payments"])
 async def return_from(request: Plain, gateway: str) -> Redirect:
     """The payer's browser, back from a PSP: look the payment up and send the payer on. Proves nothing by itself."""
-    row = await request.app.state.services.payments.come_back(gateway, dict(request.query_params))
-    if row is None:
-        raise DraftNotFound
-    target = row.draft.request.return_url or f"/pay/{row.draft.id}"
-    return Redirect(target, status_code=303, headers={"Cache-Control": "no-store"})
+    payments = request.app.state.services.payments
+    return _onward(await payments.come_back(gateway, dict(request.query_params)))
 
 
 @get("/health/live", media_type=MediaType.TEXT, tags=["health"])
@@ -133,7 +131,14 @@ async def ready(request: Plain) -> str:
     return "ready"
 
 
-ROUTES: Final[Sequence[HTTPRouteHandler]] = (webhook_handler, status, methods, return_from, live, ready)
+@get("/api/payments/return/{gateway:str}/{draft_id:str}", status_code=HTTPStatus.SEE_OTHER, tags=["payments"])
+async def return_to(request: Plain, gateway: str, draft_id: str, cancelled: str = "") -> Redirect:
+    """The payer's browser, back from a PSP to the draft's own address: as above, and an approved draft is captured."""
+    payments = request.app.state.services.payments
+    return _onward(await payments.come_back_to(gateway, draft_id_of(draft_id), cancelled=cancelled == "1"))
+
+
+ROUTES: Final[Sequence[HTTPRouteHandler]] = (webhook_handler, status, methods, return_from, return_to, live, ready)
 
 
 def draft_id_of(text: str) -> UUID:
@@ -142,6 +147,14 @@ def draft_id_of(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise DraftNotFound from None
+
+
+def _onward(row: Row | None) -> Redirect:
+    """On to where the shop wants its payers, or to the payment's own page."""
+    if row is None:
+        raise DraftNotFound
+    target = row.draft.request.return_url or f"/pay/{row.draft.id}"
+    return Redirect(target, status_code=303, headers={"Cache-Control": "no-store"})
 
 
 def _offer(product: Product, method: Method, currency: str) -> dict[str, object]:

@@ -18,7 +18,7 @@ CLAIM: Final = timedelta(seconds=15)
 DOUBT: Final = timedelta(seconds=90)
 """When a worker finishes what a dead or doubtful initiate began: after the shop had its chance to ask again."""
 
-Source = Literal["initiate", "webhook", "lookup", "sweep"]
+Source = Literal["initiate", "webhook", "lookup", "capture", "sweep"]
 Keep = Literal["keep"]
 
 
@@ -125,6 +125,10 @@ class Drafts:
             SQL["reschedule_draft"], draft_id, version, self._clock.offset, check_in, 1 if answered else 0
         )
 
+    async def capture_answered(self, draft_id: UUID, version: int, check_in: timedelta) -> None:
+        """The capture took nothing and refused nothing: a look-up says what became of it."""
+        await self._pool.execute(SQL["capture_answered"], draft_id, version, self._clock.offset, check_in)
+
     async def lock(self, connection: Connection, fact: GatewayEvent | Hint) -> Row | None:
         """Lock the draft a fact is about. An event finds it by what is signed; a hint moves nothing, so by either."""
         ways: list[tuple[str, tuple[object, ...]]] = []
@@ -182,6 +186,7 @@ class Drafts:
             [outcome.draft.state for _, outcome in folded],
             new_id() if fulfil else None,
             changed,
+            draft.capture_attempt,
         )
         assert record is not None, "the caller holds the draft's lock"
         return row_of(record)

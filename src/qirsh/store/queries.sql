@@ -78,7 +78,7 @@ SELECT * FROM payment_drafts WHERE gateway = $1 AND payment_reference = $2 FOR U
 WITH draft AS (
   UPDATE payment_drafts SET
     state = $2, reason = $3, needs_review = $4, refunded_minor = $5, transaction_reference_id = $6,
-    payment_reference = $7, action = $8, in_doubt = $9, capture_due = $10,
+    payment_reference = $7, action = $8, in_doubt = $9, capture_due = $10, capture_attempt = $23,
     claimed_by = CASE WHEN $2 <> 'pending' OR claimed_by = $11 THEN NULL ELSE claimed_by END,
     claimed_until = CASE WHEN $2 <> 'pending' OR claimed_by = $11 THEN NULL ELSE claimed_until END,
     next_check_at = CASE WHEN $12 THEN next_check_at ELSE now() + $14 + $13::interval END,
@@ -104,6 +104,10 @@ UPDATE payment_drafts SET attempts = attempts + $5, version = version + 1,
   next_check_at = CASE WHEN $4::interval IS NULL THEN NULL
     WHEN state IN ('pending', 'awaiting_user_action') AND expires_at > now() + $3
     THEN least(now() + $3 + $4::interval, expires_at) ELSE now() + $3 + $4::interval END
+WHERE id = $1 AND version = $2;
+
+-- name: capture_answered
+UPDATE payment_drafts SET capture_due = false, attempts = 0, version = version + 1, next_check_at = now() + $3 + $4::interval
 WHERE id = $1 AND version = $2;
 
 -- name: stage_lookup

@@ -16,6 +16,8 @@ from qirsh.store.store import Store
 DAILY: Final = timedelta(days=1)
 OPEN_SCHEDULE: Final = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 """After the first look-up, two minutes in; then daily, and always once when the draft expires."""
+CAPTURE_SCHEDULE: Final = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5), timedelta(hours=1))
+"""After a capture whose outcome is not known; the last is repeated while the draft lives."""
 LATE_SCHEDULE: Final = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
 """An expired draft whose reference the PSP still calls payable: late money completes it."""
 UNANSWERED: Final = timedelta(minutes=10)
@@ -31,7 +33,9 @@ async def look_up(payments: Payments, store: Store, draft_id: UUID, version: int
         return
     row, expired = due
     try:
-        if row.draft.state is State.PENDING:
+        if row.draft.capture_due and row.draft.transaction_reference_id is not None:
+            await _collect(payments, store, row, expired=expired)
+        elif row.draft.state is State.PENDING:
             await _finish(payments, store, row, expired=expired)
         else:
             await _ask(payments, store, row, expired=expired)
@@ -41,6 +45,17 @@ async def look_up(payments: Payments, store: Store, draft_id: UUID, version: int
         assert now is not None, "drafts are never deleted"
         if now.draft.state is row.draft.state:
             await store.drafts.reschedule(draft_id, now.version, UNANSWERED, answered=False)
+
+
+async def _collect(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:
+    """Approved money, asked for with the same key until the PSP says what became of it."""
+    try:
+        await payments.collector.capture(row)
+    except GatewayError as error:
+        _log.warning("capture_unanswered", draft_id=str(row.draft.id), code=error.code)
+        last = len(CAPTURE_SCHEDULE) - 1
+        check_in = DAILY if expired else CAPTURE_SCHEDULE[min(row.attempts, last)]
+        await store.drafts.reschedule(row.draft.id, row.version, check_in)
 
 
 async def _finish(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:
@@ -78,6 +93,8 @@ async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> 
 def _next(row: Row, standing: Standing) -> timedelta | None:
     """When to ask again, if ever."""
     match row.draft.state:
+        case State.AWAITING_USER_ACTION if standing is Standing.IN_PROGRESS:
+            return DAILY
         case State.AWAITING_USER_ACTION:
             return OPEN_SCHEDULE[row.attempts] if row.attempts < len(OPEN_SCHEDULE) else DAILY
         case State.FAILED if standing is Standing.OPEN:

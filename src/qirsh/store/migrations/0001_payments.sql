@@ -58,7 +58,7 @@ CREATE TABLE payment_events (
   id uuid PRIMARY KEY,
   draft_id uuid NOT NULL REFERENCES payment_drafts (id),
   at timestamptz NOT NULL,
-  source text NOT NULL CHECK (source IN ('initiate', 'webhook', 'lookup', 'sweep')),
+  source text NOT NULL CHECK (source IN ('initiate', 'webhook', 'lookup', 'capture', 'sweep')),
   event jsonb NOT NULL,
   verdict text NOT NULL CHECK (verdict IN ('applied', 'repeated', 'stale', 'capture', 'review')),
   review_reason text CHECK (char_length(review_reason) <= 100),
