@@ -1,0 +1,218 @@
+"""SIGKILL at every step boundary; afterwards one payable registration, one payment, one fulfilment."""
+
+import asyncio
+import signal
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from conftest import NewDatabase
+from world import (
+    QIRSH,
+    Process,
+    World,
+    a_request,
+    a_wallet_request,
+    eventually,
+    free_port,
+    shop_listening,
+    write_config,
+)
+
+INITIATE_STEPS = [
+    ("card", "token", "auth/tokens"),
+    ("card", "register", "ecommerce/orders"),
+    ("card", "register", "payment_keys"),
+    ("wallet", "register", "payments/pay"),
+]
+WEBHOOK_STEPS = ["payment_drafts", "webhook_events", "payment_events", "fulfilments", "webhook_deliveries"]
+
+
+@dataclass
+class Killable:
+    """A world whose server a test may kill and start again."""
+
+    world: World
+    environment: dict[str, str]
+    server: Process | None = None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        port = self.world.api.rpartition(":")[2]
+        self.server = Process(QIRSH, "serve", "--port", port, environment=self.environment)
+        self.server.wait_ready()
+
+    def kill(self) -> None:
+        """As a machine that loses its power: no handler runs."""
+        assert self.server is not None
+        self.server.stop(signal.SIGKILL)
+        self.server = None
+
+
+@pytest.fixture(scope="module")
+def killable_system(scratch: Path, new_database: NewDatabase) -> Iterator[Killable]:
+    """The sandbox, a worker, and a server to kill, on a database of their own."""
+    url = asyncio.run(new_database())
+    home = scratch / uuid.uuid4().hex[:8]
+    home.mkdir()
+    api, sandbox = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+    with ExitStack() as stack:
+        shop = stack.enter_context(shop_listening())
+        config = write_config(home / "qirsh.toml", database_url=url, api=api, sandbox=sandbox, shop_url=shop.url)
+        psp = Process(
+            *(QIRSH, "sandbox", "--port", sandbox.rpartition(":")[2], "--data-dir", str(home)),
+            *("--webhooks", f"{api}/api/payments/webhook-handler", "--returns", f"{api}/api/payments/return"),
+        )
+        stack.callback(psp.stop)
+        psp.wait_ready()
+        environment = {"QIRSH_CONFIG": str(config)}
+        worker = Process(QIRSH, "worker", environment=environment)
+        stack.callback(worker.stop)
+        worker.wait_ready()
+        yield Killable(World(api, sandbox, url, shop, config, httpx.AsyncClient()), environment)
+
+
+@pytest.fixture
+async def killable(killable_system: Killable) -> AsyncIterator[Killable]:
+    """The system with a fresh server and no faults."""
+    async with httpx.AsyncClient(timeout=30) as client:
+        system = Killable(replace(killable_system.world, client=client), killable_system.environment)
+        await system.world.heal()
+        system.start()
+        try:
+            await system.world.put_product("tshirt", prices={"EGP": "300.00"})
+            yield system
+        finally:
+            await system.world.heal()
+            if system.server is not None:
+                system.server.stop()
+
+
+async def begun_and_killed(system: Killable, request: dict[str, Any], operation: str, kind: str, path: str) -> str:
+    """Initiate, and kill the server while it waits for the PSP at this step; returns the draft's id."""
+    world = system.world
+    await world.fault(operation, kind, path=path, seconds=30)
+    initiating = asyncio.create_task(world.initiate(**request))
+    draft_id = await eventually(
+        lambda: world.fetchval(
+            "SELECT id::text FROM payment_drafts WHERE idempotency_key = $1", request["idempotency_key"]
+        ),
+        "the draft",
+    )
+    await eventually(lambda: fault_taken(world), "the PSP to be called")
+    system.kill()
+    with pytest.raises(httpx.TransportError):
+        await initiating
+    await world.heal()
+    return draft_id
+
+
+async def fault_taken(world: World) -> bool:
+    """Whether the armed fault was used up: the call is under way."""
+    faults = (await world.client.get(f"{world.sandbox}/__sandbox/faults")).json()
+    return not faults
+
+
+async def paid_once(world: World, draft_id: str) -> None:
+    """One payable registration, and once paid one completion and one fulfilment."""
+    ledger = await world.ledger(draft_id)
+    assert ledger is not None
+    assert ledger["registered"] == 1
+    await world.act(draft_id, "pay")
+    await world.becomes(draft_id, "completed")
+    assert await world.fetchval("SELECT count(*) FROM fulfilments WHERE draft_id = $1", uuid.UUID(draft_id)) == 1
+    ledger = await world.ledger(draft_id)
+    assert ledger is not None
+    assert ledger["paid_minor"] == 30000
+
+
+@pytest.mark.parametrize("kind", ["hang", "hang_after_accept"])
+@pytest.mark.parametrize(("method", "operation", "path"), INITIATE_STEPS)
+async def test_the_same_key_finishes_what_a_killed_server_began(
+    killable: Killable, method: str, operation: str, path: str, kind: str
+) -> None:
+    """The dead server's claim lapses after 15 seconds, and the shop's retry goes on with the same draft."""
+    request = a_request() if method == "card" else a_wallet_request()
+    world = killable.world
+    draft_id = await begun_and_killed(killable, request, operation, kind, path)
+    killable.start()
+    held = await world.initiate(**request)
+    assert held.status_code in {201, 409}, held.text
+    if kind == "hang":  # the other half waits it out, as a shop does
+        await world.advance(16)
+
+    async def again() -> httpx.Response | None:
+        answer = await world.initiate(**request)
+        assert answer.status_code in {201, 202, 409}, answer.text
+        return answer if answer.status_code == 201 else None
+
+    answer = await eventually(again, "a 201 for the same key", 20)
+
+    assert answer.json()["paymentDraftId"] == draft_id
+    assert answer.json()["paymentAction"] == "redirect_url"
+    await paid_once(world, draft_id)
+
+
+@pytest.mark.parametrize(("method", "operation", "path"), INITIATE_STEPS)
+async def test_the_sweep_finishes_what_a_killed_server_began_without_the_shop(
+    killable: Killable, method: str, operation: str, path: str
+) -> None:
+    """The page may be closed for good; the worker finishes the draft, and the payer may still come back to it."""
+    request = a_request() if method == "card" else a_wallet_request()
+    draft_id = await begun_and_killed(killable, request, operation, "hang_after_accept", path)
+
+    await killable.world.advance(100)
+    killable.start()
+
+    await killable.world.becomes(draft_id, "awaiting_user_action")
+    await paid_once(killable.world, draft_id)
+
+
+@pytest.mark.parametrize("table", WEBHOOK_STEPS)
+async def test_a_webhook_whose_server_is_killed_inside_its_transaction_is_heard_when_it_comes_again(
+    killable: Killable, table: str
+) -> None:
+    """Each table of the transaction in turn is locked, so that the server stops right before writing it, and dies."""
+    world = killable.world
+    draft_id = (await world.initiate(**a_request())).json()["paymentDraftId"]
+    blocker = await asyncpg.connect(world.database_url)
+    try:
+        async with blocker.transaction():
+            # SHARE stops writers; on the drafts it also stops the row lock that comes first.
+            mode = "EXCLUSIVE" if table == "payment_drafts" else "SHARE"
+            await blocker.execute(f"LOCK TABLE {table} IN {mode} MODE")
+            await world.act(draft_id, "pay")
+            await eventually(lambda: waiting(world), "the webhook's transaction to wait")
+            killable.kill()
+    finally:
+        await blocker.close()
+    killable.start()
+
+    await world.advance(3)  # the PSP's first repeat
+    await world.becomes(draft_id, "completed")
+
+    assert await world.fetchval("SELECT count(*) FROM fulfilments WHERE draft_id = $1", uuid.UUID(draft_id)) == 1
+    kinds = [entry["event"]["kind"] for entry in (await world.payment(draft_id))["journal"]]
+    assert kinds == ["registered", "paid"]
+    await eventually(lambda: announced(world, draft_id), "the announcement")
+
+
+async def waiting(world: World) -> bool:
+    """Whether some transaction waits for a lock."""
+    return bool(
+        await world.fetchval(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+    )
+
+
+async def announced(world: World, draft_id: str) -> bool:
+    """Whether the shop heard of the draft."""
+    return bool(world.shop.of(draft_id))
