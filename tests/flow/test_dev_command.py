@@ -325,8 +325,8 @@ def test_an_ordinary_user_gets_the_same(home: Home, scratch: Path) -> None:
 
 def command_for(user: pwd.struct_passwd, scratch: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     """The command as that user can run it; where root's Python is closed to others, under a copy of that Python."""
-    for prepare in (lambda: ((QIRSH,), {}), lambda: command_under_a_copy(scratch)):
-        command, environment = prepare()
+    for copied in (False, True):
+        command, environment = command_under_a_copy(scratch) if copied else ((QIRSH,), {})
         try:
             tried = subprocess.run(
                 (*command, "--help"),

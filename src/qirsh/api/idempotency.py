@@ -18,7 +18,7 @@ from litestar.stores.memory import MemoryStore
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from qirsh.api.requests import ReadRequest, ReturnRules, read_initiate
-from qirsh.errors import UnsupportedContentType
+from qirsh.errors import PaymentError, UnsupportedContentType
 from qirsh.metrics import INITIATES
 
 if TYPE_CHECKING:
@@ -61,13 +61,21 @@ class IdempotencyMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer from the cache, or let the handler answer and keep that."""
+        try:
+            await self._handle(scope, receive, send, next_app)
+        except PaymentError as error:
+            INITIATES.labels(error.status).inc()
+            raise
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         if request.content_type[0] != "application/json":
             raise UnsupportedContentType
         read = read_initiate(await request.body(), request.headers.get("idempotency-key"), self._rules)
         name = f"{read.key}:{read.fingerprint.hex()}"
-        if kept := await self._quick(self._cache.get(name)):
-            await _send(_ANSWER.decode(kept), send)
+        if kept := await self._quick(self._kept(name)):
+            INITIATES.labels(kept.status).inc()
+            await _send(kept, send)
             return
         scope["state"][READ] = read
         answer = Answer(0, b"", b"")
@@ -84,6 +92,10 @@ class IdempotencyMiddleware(ASGIMiddleware):
             await send(message)
 
         await next_app(scope, receive, watched)
+
+    async def _kept(self, name: str) -> Answer | None:
+        found = await self._cache.get(name)
+        return None if found is None else _ANSWER.decode(found)
 
     async def _quick(self, asked: Awaitable[T]) -> T | None:
         try:

@@ -112,6 +112,11 @@ def read_initiate(body: bytes, header_key: str | None, rules: ReturnRules) -> Re
     return ReadRequest(request, key, hashlib.sha256(msgspec.json.encode(request)).digest())
 
 
+def pointed(name: str) -> str:
+    """A field's name inside a JSON pointer (RFC 6901), no longer than anybody reads."""
+    return name[:100].replace("~", "~0").replace("/", "~1")
+
+
 _OUTER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -161,9 +166,10 @@ def _fields(
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             detail = str(error) if isinstance(error, msgspec.ValidationError) else "cannot be read"
             errors.append(FieldError(f"{pointer}/{name}", detail))
-    for name in list(raw.keys() - decoders.keys())[:MAX_FIELD_ERRORS]:
-        escaped = name[:100].replace("~", "~0").replace("/", "~1")
-        errors.append(FieldError(f"{pointer}/{escaped}", "is not a field of this request"))
+    errors.extend(
+        FieldError(f"{pointer}/{pointed(name)}", "is not a field of this request")
+        for name in list(raw.keys() - decoders.keys())[:MAX_FIELD_ERRORS]
+    )
     return read
 
 

@@ -82,5 +82,5 @@ def event_of(stored: str) -> GatewayEvent:
 
 
 def text(value: object) -> str:
-    """JSON for a jsonb column."""
-    return msgspec.json.encode(value).decode()
+    """JSON for a jsonb column, which takes no NUL: one that somebody put into a query becomes U+FFFD."""
+    return msgspec.json.encode(value).decode().replace("\\u0000", "\ufffd")
