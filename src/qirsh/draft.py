@@ -205,13 +205,14 @@ def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
             return Outcome(_completed(draft, event), Verdict.APPLIED)
         case _Cell.FAILED:
             reason = event.reason or DeclineCode.UNKNOWN
+            draft = _with_reference(draft, event)
             return Outcome(
                 msgspec.structs.replace(draft, state=State.FAILED, reason=reason, capture_due=False), Verdict.APPLIED
             )
         case _Cell.REFUNDED:
             return _refunded(draft, event)
         case _Cell.CAPTURE:
-            return Outcome(msgspec.structs.replace(draft, capture_due=True), Verdict.CAPTURE)
+            return Outcome(msgspec.structs.replace(_with_reference(draft, event), capture_due=True), Verdict.CAPTURE)
         case _Cell.REVIEW:
             return _review(draft, f"{event.kind}_when_{draft.state}")
         case _Cell.REPEATED:

@@ -38,8 +38,8 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def database(settings: Settings, data_dir: Path) -> AsyncIterator[str]:
     """The database's URL: the configured one, or the embedded PostgreSQL in the data dir, started when needed."""
-    if settings.database_url:
-        yield settings.database_url
+    if url := settings.database_url.get_secret_value():
+        yield url
         return
     embedded = EmbeddedPostgres(data_dir)
     url = await asyncio.to_thread(embedded.start)
@@ -89,8 +89,8 @@ async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[int]:
 @asynccontextmanager
 async def cached(settings: Settings) -> AsyncIterator[Cache]:
     """The cache of finished answers: Redis or Valkey when configured, in this process otherwise."""
-    if settings.redis_url:
-        redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1)
+    if url := settings.redis_url.get_secret_value():
+        redis = Redis.from_url(url, socket_connect_timeout=1)
         try:
             yield RedisStore(redis, namespace="QIRSH")
         finally:

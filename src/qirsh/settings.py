@@ -1,6 +1,7 @@
 """Configuration: qirsh.toml, overridden by the environment. The only place that reads either."""
 
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -37,9 +39,9 @@ class Settings(BaseSettings):
 
     dev: bool = False
     """Set by `qirsh dev` alone: sandbox secrets, plain http and loopback return addresses are allowed."""
-    database_url: str = ""
+    database_url: SecretStr = SecretStr("")  # URLs carry passwords
     database_pool: int = Field(default=10, ge=2, le=100)
-    redis_url: str = ""
+    redis_url: SecretStr = SecretStr("")
     public_url: str = "http://127.0.0.1:8000"
     shop_origins: tuple[str, ...] = ()
     operator_key: SecretStr = SecretStr("")
@@ -57,6 +59,7 @@ class Settings(BaseSettings):
             if (
                 parts.scheme not in {"http", "https"}
                 or not parts.netloc
+                or "@" in parts.netloc
                 or origin != f"{parts.scheme}://{parts.netloc}"
             ):
                 raise ValueError(f"{origin!r} is not an origin: write it like https://shop.example")
@@ -115,6 +118,11 @@ def load(
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, one['loc'])) or 'configuration'}: {one['msg']}" for one in error.errors()]
         raise ConfigurationError("The configuration cannot be used:\n" + "\n".join(lines)) from None
+    except SettingsError as error:
+        # Its message names the key and not the value, which may be a secret; what caused it quotes the value.
+        raise ConfigurationError(f"The configuration cannot be used: {error}. Write lists as JSON.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}.") from None
 
 
 def write(settings: Settings, file: Path) -> None:

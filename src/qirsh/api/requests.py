@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import urlsplit
 
@@ -29,6 +30,24 @@ Email = Annotated[str, Meta(max_length=254, pattern=r"\A[\x21-\x3f\x41-\x7e]+@[A
 Phone = Annotated[str, Meta(max_length=20, description="an Egyptian mobile: 01012345678")]
 Currency = Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z", description="ISO 4217")]
 Locale = Annotated[str, Meta(pattern=r"\A[a-z]{2}(-[A-Z]{2})?\Z")]
+
+
+WANTED: Final = MappingProxyType(
+    {
+        "product_id": "must be text of 1 to 100 characters, an id of the catalogue",
+        "payment_method": "must be text: card, vodafone_cash, …",
+        "idempotency_key": "must be text of 16 to 200 visible ASCII characters, made by the page",
+        "currency": "must be an ISO 4217 code in capitals: EGP",
+        "quantity": "must be a whole number from 1 to 10000",
+        "order_reference": "must be text of 1 to 200 characters",
+        "return_url": "must be text of at most 2000 characters, an address on one of the shop_origins",
+        "locale": "must be a language, with or without a country: ar, en-US",
+        "name": "must be text of 1 to 100 characters",
+        "email": "must be an e-mail address",
+        "phone": "must be text: an Egyptian mobile number, 01012345678",
+    }
+)
+"""What each field must be, in words for whoever mends the page: a decoder's complaint shows patterns."""
 
 
 class PayerFields(msgspec.Struct):
@@ -87,7 +106,8 @@ def read_initiate(body: bytes, header_key: str | None, rules: ReturnRules) -> Re
     if fields.get("currency", "EGP") not in EXPONENTS:
         errors.append(FieldError("#/currency", "is not an ISO 4217 currency"))
     phone = _phone(payer.get("phone"), errors)
-    if method is not None and METHODS[method].needs_phone and "phone" not in payer:
+    asked_for = any(error.pointer == "#/payer/phone" for error in errors)
+    if method is not None and METHODS[method].needs_phone and phone is None and not asked_for:
         errors.append(FieldError("#/payer/phone", f"{method} needs the phone number of the wallet: 01012345678"))
     if (return_url := fields.get("return_url")) is not None and (wrong := _wrong_return_url(return_url, rules)):
         errors.append(FieldError("#/return_url", wrong))
@@ -164,7 +184,7 @@ def _fields(
         try:
             read[name] = decoder.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            detail = str(error) if isinstance(error, msgspec.ValidationError) else "cannot be read"
+            detail = WANTED[name] if isinstance(error, msgspec.ValidationError) else "cannot be read"
             errors.append(FieldError(f"{pointer}/{name}", detail))
     errors.extend(
         FieldError(f"{pointer}/{pointed(name)}", "is not a field of this request")
@@ -190,8 +210,8 @@ def _key(field: str | None, header: str | None, errors: list[FieldError]) -> str
         quoted = len(header) > 1 and header[0] == header[-1] == '"'
         try:
             header = msgspec.convert(header[1:-1] if quoted else header, Key)
-        except msgspec.ValidationError as error:
-            errors.append(FieldError(pointer, f"the Idempotency-Key header: {error}"))
+        except msgspec.ValidationError:
+            errors.append(FieldError(pointer, f"the Idempotency-Key header {WANTED['idempotency_key']}"))
         else:
             if field is not None and field != header:
                 errors.append(FieldError(pointer, "differs from the Idempotency-Key header: send one of them"))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol, runtime_checkable
 from uuid import UUID
@@ -29,11 +29,14 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One webhook as it came off the wire, not yet believed. Header names are lower case."""
+    """One webhook as it came off the wire, not yet believed. Header names are lower case.
 
-    body: bytes
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
+    Its repr shows nothing: the signature is in there, and a payer's data.
+    """
+
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    query: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ class Paymob:
         signature = query.get("hmac", "")
         if not signature or not is_signed(signed_texts_of_query(query), self._hmac_secret, signature):
             return None
-        return _hint(signature, query.get("merchant_order_id"), query.get("order"))
+        return _hint(hashlib.sha256(signature.encode()).hexdigest(), query.get("merchant_order_id"), query.get("order"))
 
     async def aclose(self) -> None:
         """Close the connections to Paymob."""
@@ -194,9 +194,10 @@ class Paymob:
             return False
         try:
             with deadline(OWNER_SECONDS):
-                return transaction.owner == await self._account.owner()
+                owner = await self._account.owner()
         except GatewayError:
             return False
+        return owner is not None and transaction.owner == owner
 
 
 @contextmanager
