@@ -8,12 +8,20 @@ from typing import Any, Final
 
 import pytest
 import tomli_w
+from pydantic import SecretStr
 
 from qirsh.settings import CONFIG_NAME, ConfigurationError, Settings, load, write
 
 PAYMOB: Final = {"api_key": "live-api-key-1a2b", "hmac_secret": "live-hmac-3c4d"}
 SHOP: Final = {"fulfilment_url": "https://shop.example/paid", "fulfilment_secrets": ["whsec_live5e6f"]}
-SECRETS: Final = ("live-api-key-1a2b", "live-hmac-3c4d", "whsec_live5e6f", "live-operator-7a8b", "live-secret-9c0d")
+SECRETS: Final = (
+    "live-api-key-1a2b",
+    "live-hmac-3c4d",
+    "whsec_live5e6f",
+    "live-operator-7a8b",
+    "live-secret-9c0d",
+    "live-database-pw",
+)
 Config = Callable[..., Path]
 
 
@@ -39,7 +47,12 @@ def config(tmp_path: Path) -> Config:
 def test_nothing_configured_is_a_server_without_gateways() -> None:
     """`qirsh serve` on an empty machine starts; a gateway whose credentials are absent is not offered."""
     settings = load()
-    assert (settings.paymob, settings.dev, settings.database_url, settings.redis_url) == (None, False, "", "")
+    assert (settings.paymob, settings.dev, settings.database_url, settings.redis_url) == (
+        None,
+        False,
+        SecretStr(""),
+        SecretStr(""),
+    )
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_defaults(
@@ -58,9 +71,9 @@ def test_the_environment_wins_over_the_file_and_the_file_over_defaults(
     settings = load(file, defaults=defaults, overrides={"database_url": "postgresql://override"})
 
     assert settings.public_url == "https://environment.example"
-    assert (settings.redis_url, settings.database_pool) == ("redis://file", 7)
+    assert (settings.redis_url.get_secret_value(), settings.database_pool) == ("redis://file", 7)
     assert settings.shop_origins == ("https://d.e",)
-    assert settings.database_url == "postgresql://override"
+    assert settings.database_url.get_secret_value() == "postgresql://override"
 
 
 def test_one_nested_key_from_the_environment_joins_the_others_from_the_file(
@@ -98,7 +111,7 @@ def test_the_file_that_qirsh_config_names_is_read_instead(
     named.write_text('public_url = "https://named.example"\n')
     monkeypatch.setenv("QIRSH_CONFIG", str(named))
     settings = load(found)
-    assert (settings.public_url, settings.redis_url) == ("https://named.example", "")
+    assert (settings.public_url, settings.redis_url.get_secret_value()) == ("https://named.example", "")
 
 
 def test_qirsh_config_naming_a_missing_file_is_refused(
@@ -209,6 +222,7 @@ def test_a_file_that_is_no_toml_is_refused_by_its_name(tmp_path: Path) -> None:
         "https://shop.example/thanks",
         "https://shop.example?x=1",
         "https://",
+        "https://user@shop.example",
         "*",
         "ftp://shop.example",
         "javascript:alert(1)",
@@ -237,9 +251,9 @@ def test_the_sandboxs_secrets_are_fine_in_dev(config: Config) -> None:
 
 def test_no_secret_is_in_what_a_log_or_a_trace_would_print(config: Config) -> None:
     """Settings pass through many hands, and any may be printed when something fails."""
-    settings = load(
-        config(operator_key="live-operator-7a8b", **SHOP, paymob={**PAYMOB, "secret_key": "live-secret-9c0d"})
-    )
+    database = "postgresql://qirsh:live-database-pw@db.example/qirsh"
+    paymob = {**PAYMOB, "secret_key": "live-secret-9c0d"}
+    settings = load(config(operator_key="live-operator-7a8b", **SHOP, database_url=database, paymob=paymob))
     for printed in (repr(settings), str(settings), repr(settings.paymob), repr(settings.model_dump())):
         assert [secret for secret in SECRETS if secret in printed] == []
 

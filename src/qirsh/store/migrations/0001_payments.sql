@@ -62,7 +62,7 @@ CREATE TABLE payment_events (
   event jsonb NOT NULL,
   verdict text NOT NULL CHECK (verdict IN ('applied', 'repeated', 'stale', 'capture', 'review')),
   review_reason text CHECK (char_length(review_reason) <= 100),
-  state text NOT NULL -- the draft's state after it
+  state text NOT NULL CHECK (char_length(state) <= 50) -- the draft's state after it
 );
 CREATE INDEX payment_events_draft ON payment_events (draft_id, id);
 
