@@ -121,6 +121,8 @@ class PaymentDraft(msgspec.Struct, frozen=True):
     refunded_minor: int = 0
     transaction_reference_id: str | None = None
     payment_reference: str | None = None
+    hinted_payment_reference: str | None = None
+    """A payment that something unproven named: a look-up asks about it, since a PSP may show only its newest try."""
     action: PaymentAction | None = None
     in_doubt: bool = False
     registration_attempt: int = 1

@@ -214,6 +214,7 @@ REFUSED: Final[tuple[Case, ...]] = (
     ("payment_events", {"verdict": "unmatched"}, CHECK, "'stale'"),
     ("payment_events", {"review_reason": "r" * 101}, CHECK, "char_length(review_reason)"),
     ("payment_events", {"state": "s" * 51}, CHECK, "char_length(state)"),
+    ("payment_drafts", {"hinted_payment_reference": ""}, CHECK, "char_length(hinted_payment_reference)"),
     ("webhook_events", {"event_id": "event-1"}, UNIQUE, "PRIMARY KEY (gateway, event_id)"),
     ("webhook_events", {"event_id": ""}, CHECK, "char_length(event_id)"),
     ("webhook_events", {"event_id": "e" * 201}, CHECK, "char_length(event_id)"),

@@ -15,7 +15,6 @@ CORE = frozenset({"money", "actions", "methods", "draft", "errors", "catalog"})
 
 ASYNCPG = {
     "qirsh.store": "the only place that knows SQL",
-    "qirsh.work.worker": "hands its connections to PgQueuer, which dispatches over asyncpg",
     "qirsh.fold": "a unique violation is a verdict there: the reference belongs to another draft",
     "qirsh.api.problems": "what a database that is away raises becomes a 503 there",
 }

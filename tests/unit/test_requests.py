@@ -38,7 +38,9 @@ FULL: dict[str, Any] = {
 
 def read(body: dict[str, Any] | bytes, header: str | None = None, rules: ReturnRules = RULES) -> ReadRequest:
     """Read a body, given as JSON or as the object in it."""
-    return read_initiate(body if isinstance(body, bytes) else json.dumps(body).encode(), header, rules)
+    return read_initiate(
+        body if isinstance(body, bytes) else json.dumps(body).encode(), [] if header is None else [header], rules
+    )
 
 
 def refused(body: dict[str, Any] | bytes, header: str | None = None, rules: ReturnRules = RULES) -> InvalidRequest:
@@ -688,3 +690,11 @@ def test_any_json_is_read_or_refused(value: object) -> None:
 def test_any_bytes_are_refused(body: bytes) -> None:
     """No request is that short, so nothing but a refusal can come of them."""
     refused(body)
+
+
+def test_two_header_lines_that_differ_are_refused() -> None:
+    """A proxy may add a line of its own; taking either would make a repeat another request."""
+    with pytest.raises(InvalidRequest) as refusal:
+        read_initiate(json.dumps(WITHOUT_KEY).encode(), [KEY, OTHER_KEY], RULES)
+    assert [error.pointer for error in refusal.value.errors] == ["#/idempotency_key"]
+    assert read_initiate(json.dumps(WITHOUT_KEY).encode(), [KEY, KEY], RULES).key == KEY

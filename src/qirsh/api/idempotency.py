@@ -33,7 +33,8 @@ MAX_ENTRIES: Final = 100_000
 READ: Final = "initiate_request"
 """Where the handler finds the request that was read here."""
 
-_CACHED: Final = frozenset({HTTPStatus.CREATED, HTTPStatus.PAYMENT_REQUIRED})
+_CACHED: Final = frozenset({HTTPStatus.CREATED})
+"""A refusal is read off its row each time: late money may turn it into a success."""
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ class IdempotencyMiddleware(ASGIMiddleware):
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         if request.content_type[0] != "application/json":
             raise UnsupportedContentType
-        read = read_initiate(await request.body(), request.headers.get("idempotency-key"), self._rules)
+        read = read_initiate(await request.body(), request.headers.getall("idempotency-key", []), self._rules)
         name = f"{read.key}:{read.fingerprint.hex()}"
         if kept := await self._quick(self._kept(name)):
             INITIATES.labels(kept.status).inc()

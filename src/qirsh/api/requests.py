@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Final, get_type_hints
@@ -20,7 +20,7 @@ MAX_FIELD_ERRORS: Final = 50
 """More unknown fields than this teach nobody anything."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
-_CLEAN: Final = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"  # no control characters; PostgreSQL takes no NUL
+_CLEAN: Final = r"\A(?=.*\S)[^\x00-\x1f\x7f-\x9f]*\Z"  # not blank, no control characters; PostgreSQL takes no NUL
 _EGYPTIAN_MOBILE: Final = re.compile(r"(?:\+20|0020|0)(1[0125][0-9]{8})\Z")
 
 Key = Annotated[str, Meta(min_length=16, max_length=200, pattern=r"\A[\x21-\x7e]*\Z")]
@@ -90,7 +90,7 @@ class ReturnRules:
     dev: bool = False
 
 
-def read_initiate(body: bytes, header_key: str | None, rules: ReturnRules) -> ReadRequest:
+def read_initiate(body: bytes, header_keys: Sequence[str], rules: ReturnRules) -> ReadRequest:
     """Read and check the whole request.
 
     Raises:
@@ -100,7 +100,7 @@ def read_initiate(body: bytes, header_key: str | None, rules: ReturnRules) -> Re
     errors: list[FieldError] = []
     fields = _fields(_object(body), _DECODERS, "#", errors)
     payer = _payer(fields.pop("payer", None), errors)
-    key = _key(fields.get("idempotency_key"), header_key, errors)
+    key = _key(fields.get("idempotency_key"), header_keys, errors)
     amount = _amount(fields.get("product_amount"), fields.get("currency"), errors)
     method = next((method for method in Method if method == fields.get("payment_method")), None)
     if fields.get("currency", "EGP") not in EXPONENTS:
@@ -203,10 +203,13 @@ def _payer(raw: msgspec.Raw | None, errors: list[FieldError]) -> dict[str, Any]:
         return {}
 
 
-def _key(field: str | None, header: str | None, errors: list[FieldError]) -> str:
+def _key(field: str | None, headers: Sequence[str], errors: list[FieldError]) -> str:
     """The idempotency key, from the field or the header; the header may be quoted (RFC 8941) or bare."""
     pointer = "#/idempotency_key"
-    if header is not None:
+    header = headers[0] if headers else None
+    if len(set(headers)) > 1:
+        errors.append(FieldError(pointer, "the Idempotency-Key header is there more than once, and differs"))
+    elif header is not None:
         quoted = len(header) > 1 and header[0] == header[-1] == '"'
         try:
             header = msgspec.convert(header[1:-1] if quoted else header, Key)

@@ -26,7 +26,11 @@ async def connect_pool(
         max_size=max_size,
         reset=_keep,
         command_timeout=COMMAND_SECONDS,
-        server_settings={"search_path": search_path, "application_name": "qirsh"},
+        server_settings={
+            "search_path": search_path,
+            "application_name": "qirsh",
+            "idle_in_transaction_session_timeout": "30s",  # a frozen process must not hold a draft's lock
+        },
     )
 
 

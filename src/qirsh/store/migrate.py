@@ -53,7 +53,7 @@ async def migrate(database_url: str, *, up_to: int | None = None) -> list[str]:
         MigrationError: the database cannot be used, is newer than this release, or an applied migration was edited.
     """
     try:
-        connection = await asyncpg.connect(database_url)
+        connection = await asyncpg.connect(database_url, server_settings={"search_path": "public"})
     except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         said = str(error) if isinstance(error, asyncpg.PostgresError) else "the URL cannot be read"
         raise MigrationError(f"The database cannot be used: {said}. Check database_url.") from None
