@@ -38,7 +38,7 @@ PAYMOB = {
 CONFIGURED: dict[str, Any] = {
     "operator_key": f"operator_{SECRET}",
     "fulfilment_url": "https://shop.example/fulfilments",
-    "fulfilment_secrets": [f"whsec_{SECRET}", f"whsec_old{SECRET}"],
+    "fulfilment_secrets": [f"whsec_{SECRET}", f"whsec_old0{SECRET}"],
     "paymob": PAYMOB,
 }
 HIDDEN = ("api_key", "secret_key", "hmac_secret", "password", "operator_key", "security_key", "client_secret")
