@@ -83,6 +83,8 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
 def configure_logging(*, pretty: bool = False) -> None:
     """One JSON object a line on stderr; lines for people where a person watches."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    # asyncpg prints traces of lost connections; we say it ourselves, in one line.
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -31,6 +32,7 @@ AnyPort = Annotated[int, typer.Option(min=0, max=65535, help="0: one that is fre
 DATA_DIR: Final = Path(".qirsh")
 
 _out = Console(highlight=False)
+_say = partial(_out.print, soft_wrap=True)  # addresses are not to be broken where output is piped
 _err = Console(stderr=True, highlight=False)
 
 
@@ -40,11 +42,11 @@ def dev(port: Port = 8000, sandbox_port: Port = 8001, data_dir: DataDir = DATA_D
     configure_logging(pretty=True)
 
     def ready(addresses: whole.Addresses) -> None:
-        _out.print(f"[bold]Qirsh is ready.[/bold] Pay for something: [link]{addresses.shop}[/link]")
-        _out.print(f"  API            {addresses.api}/api/payments/…   (OpenAPI: {addresses.api}/openapi.json)")
-        _out.print(f"  Sandbox PSPs   {addresses.sandbox}")
-        _out.print(f"  Configuration  {addresses.config}")
-        _out.print("Ctrl-C stops all of it; the next start finds today's data.")
+        _say(f"[bold]Qirsh is ready.[/bold] Pay for something: [link]{addresses.shop}[/link]")
+        _say(f"  API            {addresses.api}/api/payments/…   (OpenAPI: {addresses.api}/openapi.json)")
+        _say(f"  Sandbox PSPs   {addresses.sandbox}")
+        _say(f"  Configuration  {addresses.config}")
+        _say("Ctrl-C stops all of it; the next start finds today's data.")
 
     with _explained():
         server.run(whole.dev(port, sandbox_port, data_dir.resolve(), ready))
@@ -57,7 +59,13 @@ def serve(host: str = "127.0.0.1", port: AnyPort = 8000, data_dir: DataDir = DAT
     with _explained():
         settings = _load(data_dir)
         server.run(
-            server.serve(settings, data_dir.resolve(), host, port, lambda bound: _out.print(f"ready on {host}:{bound}"))
+            server.serve(
+                settings,
+                data_dir.resolve(),
+                host,
+                port,
+                lambda bound: _say(f"ready on {host}:{bound}"),
+            )
         )
 
 
@@ -66,7 +74,7 @@ def worker(data_dir: DataDir = DATA_DIR) -> None:
     """Durable work: look-ups, late deliveries, fulfilments. Any number may run."""
     configure_logging()
     with _explained():
-        server.run(server.work(_load(data_dir), data_dir.resolve(), lambda: _out.print("ready")))
+        server.run(server.work(_load(data_dir), data_dir.resolve(), lambda: _say("ready")))
 
 
 @app.command()
@@ -76,7 +84,7 @@ def migrate(data_dir: DataDir = DATA_DIR) -> None:
     async def main() -> None:
         async with server.database(_load(data_dir), data_dir.resolve()) as url:
             applied = await apply_migrations(url)
-        _out.print("\n".join(f"applied {name}" for name in applied) or "nothing to do")
+        _say("\n".join(f"applied {name}" for name in applied) or "nothing to do")
 
     with _explained():
         asyncio.run(main())
@@ -98,9 +106,9 @@ def sandbox(
             host=host, port=port, state_file=data_dir / "sandbox.sqlite3", webhooks=webhooks, returns=returns
         )
         running = await start_sandbox(config)
-        _out.print(f"sandbox ready on http://{host}:{running.port}")
+        _say(f"sandbox ready on http://{host}:{running.port}")
         try:
-            await server.until_signal()
+            await server.for_ever()
         finally:
             await running.stop()
 

@@ -1,6 +1,7 @@
 """`qirsh dev`: PostgreSQL, the sandbox PSPs, the API, the worker and a demo shop on one machine, in one process."""
 
 import secrets
+import sqlite3
 import tomllib
 from base64 import b64encode
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from qirsh.api.app import create_app
 from qirsh.app import running
 from qirsh.catalog import Product
 from qirsh.demo.shop import demo_shop
-from qirsh.server import cached, database, listening, until_signal, working
+from qirsh.server import cached, database, for_ever, listening, working
 from qirsh.settings import CONFIG_NAME, Settings, load, write
 from qirsh.store.migrate import migrate
 from qirsh_sandbox import PaymobConfig, SandboxConfig
@@ -45,7 +46,11 @@ async def dev(port: int, sandbox_port: int, data_dir: Path, ready: Callable[[Add
     assert settings.paymob is not None
     async with database(settings, data_dir) as url, cached(settings) as cache:
         await migrate(url)
-        sandbox = await start_sandbox(_sandbox(settings, sandbox_port, data_dir))
+        try:
+            sandbox = await start_sandbox(_sandbox(settings, sandbox_port, data_dir))
+        except sqlite3.OperationalError:
+            # SQLite's words would not tell: its file is locked as long as its owner lives.
+            raise OSError(f"Another `qirsh dev` uses {data_dir}: stop it, or name another with --data-dir.") from None
         try:
             write(settings, config)
             shop = demo_shop([secret.get_secret_value() for secret in settings.fulfilment_secrets])
@@ -54,7 +59,7 @@ async def dev(port: int, sandbox_port: int, data_dir: Path, ready: Callable[[Add
                 for product in PRODUCTS:
                     await app.state.services.store.products.put(product, replace=False)
                 ready(Addresses(f"{settings.public_url}/", settings.public_url, settings.sandbox_url, config))
-                await until_signal()
+                await for_ever()
         finally:
             await sandbox.stop()
 

@@ -121,6 +121,8 @@ class PaymentDraft(msgspec.Struct, frozen=True):
     refunded_minor: int = 0
     transaction_reference_id: str | None = None
     payment_reference: str | None = None
+    hinted_payment_reference: str | None = None
+    """A payment that something unproven named: a look-up asks about it, since a PSP may show only its newest try."""
     action: PaymentAction | None = None
     in_doubt: bool = False
     registration_attempt: int = 1
@@ -205,6 +207,7 @@ def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
             return Outcome(_completed(draft, event), Verdict.APPLIED)
         case _Cell.FAILED:
             reason = event.reason or DeclineCode.UNKNOWN
+            draft = _with_reference(draft, event)
             return Outcome(
                 msgspec.structs.replace(draft, state=State.FAILED, reason=reason, capture_due=False), Verdict.APPLIED
             )

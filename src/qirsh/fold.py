@@ -18,6 +18,8 @@ from qirsh.store.drafts import Keep, Source
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
+_UNPAID: Final = frozenset({State.PENDING, State.AWAITING_USER_ACTION, State.FAILED})
+
 FIRST_LOOKUP: Final = timedelta(minutes=2)
 """A payer at a page has usually paid by then; whose webhook got lost is found."""
 NOW: Final = timedelta(0)
@@ -45,6 +47,7 @@ class _Result:
     row: Row | None
     changed: bool = False
     due: bool = False
+    heard_before: bool = False
 
 
 class Fold:
@@ -64,17 +67,22 @@ class Fold:
         release: UUID | None = None,
         check_in: timedelta | Keep = "keep",
         capture_attempt: int | None = None,
+        if_version: int | None = None,
     ) -> Row:
         """Fold events in their order, in one pass, and return the row after them.
 
         `release` lets go of that claim in the same transaction. `check_in` says when to look again where the events
-        themselves do not. With `capture_attempt`, a decline of an earlier attempt than the row's is dropped: two
-        workers may hear the same refusal, and the second must not void an approval that came between.
+        themselves do not. With `if_version`, nothing is folded into a row that has moved since: what was decided
+        about it then, such as that it expired, may not be true any more. With `capture_attempt`, a decline of an
+        earlier attempt than the row's is dropped: two workers may hear the same refusal, and the second must not
+        void an approval that came between.
         """
 
         async def attempt(connection: Connection, *, taken: bool) -> _Result:
             row = await self._store.drafts.lock_by_id(connection, draft_id)
             assert row is not None, "drafts are never deleted"
+            if if_version not in {None, row.version}:
+                return _Result(Verdict.STALE, row)
             if capture_attempt not in {None, row.draft.capture_attempt}:
                 current = [event for event in events if event.kind is not Kind.DECLINED]
             else:
@@ -100,6 +108,7 @@ class Fold:
                 event_id=fact.event_id,
                 draft_id=row.draft.id if row else None,
                 verdict=result.verdict,
+                keep_body=not result.heard_before,
             )
             return result
 
@@ -145,9 +154,9 @@ class Fold:
                 await self._store.inbox.keep_unmatched(connection, fact)
             return _Result("unmatched", None, due=True)
         if not await self._store.inbox.remember(connection, fact.gateway, fact.event_id):
-            return _Result(Verdict.REPEATED, row)
+            return _Result(Verdict.REPEATED, row, heard_before=True)
         if isinstance(fact, Hint):
-            await self._store.drafts.stage_lookup(connection, row.draft.id)
+            await self._store.drafts.stage_lookup(connection, row.draft.id, fact.payment_reference)
             return _Result("lookup", row, due=True)
         return await self._fold(connection, row, [fact], source="webhook", taken=taken)
 
@@ -166,7 +175,8 @@ class Fold:
         if not folded:
             return _Result(Verdict.REPEATED, row)
         after = folded[-1][1].draft
-        completes = after.state is State.COMPLETED and row.draft.state is not State.COMPLETED
+        # Not only the last state: one look-up may find the payment and a refund of it.
+        completes = row.draft.state in _UNPAID and any(outcome.draft.state is State.COMPLETED for _, outcome in folded)
         due = _check_in(row.draft, folded, source, check_in)
         saved = await self._store.drafts.save(
             connection,

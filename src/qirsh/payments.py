@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -88,6 +88,8 @@ class Payments:
         row = await self._store.drafts.claim(draft, key=key, fingerprint=fingerprint, claim=claim, lifetime=lifetime)
         if settled := _settled(row, fingerprint):
             return settled
+        if row.claimed_by is None:
+            return Initiated(row, replayed=False)  # its life is over: the sweep asks the PSP once more and ends it
         if row.claimed_by != claim:
             raise RequestInProgress(retry_after_seconds=1)
         row = await self.registrar.register(row, claim)
@@ -117,6 +119,7 @@ class Payments:
                     event_id=None,
                     draft_id=None,
                     verdict="ignored",
+                    keep_body=False,  # a saved card's token, say, that nobody here has a use for
                 )
 
     async def status(self, draft_id: UUID) -> Row:
@@ -148,6 +151,8 @@ class Payments:
         """Ask the PSP, and capture what is approved, while the payer waits a little; the sweep goes on otherwise."""
         if row.draft.state not in _OPEN:
             return row
+        named = msgspec.structs.replace(row.draft, hinted_payment_reference=hint.payment_reference)
+        row = replace(row, draft=named)
         try:
             async with asyncio.timeout(RETURN_SECONDS):
                 return await self._catch_up_together(row)

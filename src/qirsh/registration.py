@@ -87,7 +87,8 @@ class Registrar:
     async def asked(self, row: Row) -> tuple[Standing, Row]:
         """As `look_up`, with the standing that the PSP told."""
         try:
-            found = await self.gateway(row.draft.gateway).lookup(row.draft)
+            with deadline(PSP_SECONDS):
+                found = await self.gateway(row.draft.gateway).lookup(row.draft)
         except (GatewayRejected, GatewayOutcomeUnknown) as error:
             # A question moves nothing, so a refused or broken one is only unanswered.
             raise GatewayUnavailable("The PSP did not answer the look-up.") from error

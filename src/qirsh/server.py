@@ -2,8 +2,9 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,14 +39,15 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def database(settings: Settings, data_dir: Path) -> AsyncIterator[str]:
     """The database's URL: the configured one, or the embedded PostgreSQL in the data dir, started when needed."""
-    if settings.database_url:
-        yield settings.database_url
+    if url := settings.database_url.get_secret_value():
+        yield url
         return
     embedded = EmbeddedPostgres(data_dir)
-    url = await asyncio.to_thread(embedded.start)
+    starting = asyncio.create_task(asyncio.to_thread(embedded.start))
     try:
-        yield url
+        yield await asyncio.shield(starting)
     finally:
+        await asyncio.wait({starting})  # a signal while it starts: what is half started must be stopped as well
         await asyncio.to_thread(embedded.stop)
 
 
@@ -58,8 +60,6 @@ async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[int]:
     """
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         loop="none",
         http="httptools",
         ws="none",
@@ -67,30 +67,29 @@ async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[int]:
         log_config=None,
         access_log=False,
         server_header=False,
-        backlog=BACKLOG,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = _Server(config)
-    socket = config.bind_socket()
-    task = asyncio.create_task(server.serve(sockets=[socket]))
+    listener = _bound(host, port)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started:
             if task.done():
                 task.result()
                 raise OSError(f"The server on port {port} ended while it started.")
             await asyncio.sleep(0.005)
-        yield socket.getsockname()[1]
+        yield listener.getsockname()[1]
     finally:
         server.should_exit = True
         await task
-        socket.close()
+        listener.close()
 
 
 @asynccontextmanager
 async def cached(settings: Settings) -> AsyncIterator[Cache]:
     """The cache of finished answers: Redis or Valkey when configured, in this process otherwise."""
-    if settings.redis_url:
-        redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1)
+    if url := settings.redis_url.get_secret_value():
+        redis = Redis.from_url(url, socket_connect_timeout=1)
         try:
             yield RedisStore(redis, namespace="QIRSH")
         finally:
@@ -110,7 +109,7 @@ async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready:
         await migrate(url)
         async with listening(create_app(settings, lambda: running(settings, url), cache), host, port) as bound:
             ready(bound)
-            await until_signal()
+            await for_ever()
 
 
 async def work(settings: Settings, data_dir: Path, ready: Callable[[], None]) -> None:
@@ -119,7 +118,7 @@ async def work(settings: Settings, data_dir: Path, ready: Callable[[], None]) ->
         await migrate(url)
         async with running(settings, url) as services, working(services):
             ready()
-            await until_signal()
+            await for_ever()
 
 
 @asynccontextmanager
@@ -133,18 +132,35 @@ async def working(services: Services) -> AsyncIterator[None]:
         await asyncio.wait({task})
 
 
-async def until_signal() -> None:
-    """Return at the first SIGINT or SIGTERM."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+async def for_ever() -> None:
+    """Go on until a signal ends this process's main; everything around it is then closed in reverse."""
+    await asyncio.Event().wait()
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a process's main under uvloop."""
+    """Run a process's main under uvloop until it ends or a signal comes, at whatever moment: also while it starts."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main)
+        runner.run(_until_signal(main))
+
+
+async def _until_signal(main: Coroutine[Any, Any, None]) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)  # a second one changes nothing: it is stopping already
+    task, stopped = asyncio.create_task(main), asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise OSError(f"Port {port} on {host} cannot be used ({error.strerror}): choose another with --port.") from None
 
 
 async def _sweep_for_ever(memory: BoundedMemoryStore) -> None:

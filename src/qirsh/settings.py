@@ -1,6 +1,9 @@
 """Configuration: qirsh.toml, overridden by the environment. The only place that reads either."""
 
 import os
+import re
+import tomllib
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +17,7 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -21,6 +25,8 @@ from qirsh.gateways.paymob import Credentials as PaymobCredentials
 
 SANDBOX_PREFIX: Final = "sandbox_"
 """How every secret of the sandbox begins, so that none can pass for a real one."""
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+
 CONFIG_NAME: Final = "qirsh.toml"
 
 
@@ -37,9 +43,9 @@ class Settings(BaseSettings):
 
     dev: bool = False
     """Set by `qirsh dev` alone: sandbox secrets, plain http and loopback return addresses are allowed."""
-    database_url: str = ""
+    database_url: SecretStr = SecretStr("")  # URLs carry passwords
     database_pool: int = Field(default=10, ge=2, le=100)
-    redis_url: str = ""
+    redis_url: SecretStr = SecretStr("")
     public_url: str = "http://127.0.0.1:8000"
     shop_origins: tuple[str, ...] = ()
     operator_key: SecretStr = SecretStr("")
@@ -57,10 +63,24 @@ class Settings(BaseSettings):
             if (
                 parts.scheme not in {"http", "https"}
                 or not parts.netloc
+                or "@" in parts.netloc
                 or origin != f"{parts.scheme}://{parts.netloc}"
             ):
                 raise ValueError(f"{origin!r} is not an origin: write it like https://shop.example")
         return origins
+
+    @field_validator("fulfilment_secrets")
+    @classmethod
+    def _only_keys(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in secrets:
+            prefix, _, key = secret.get_secret_value().partition("_")
+            try:
+                usable = prefix == "whsec" and b64decode(f"{key}==", validate=False) and _BASE64.fullmatch(key)
+            except ValueError:
+                usable = False
+            if not usable:
+                raise ValueError("each must be whsec_ and a key in base64, as `openssl rand -base64 24` makes one")
+        return secrets
 
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
@@ -89,6 +109,12 @@ def load(
         ConfigurationError: a key is unknown, missing or wrong; the message says which.
     """
     named = os.environ.get("QIRSH_CONFIG")
+    known = {f"QIRSH_{name.upper()}" for name in Settings.model_fields} | {"QIRSH_CONFIG"}
+    unknown = {
+        name for name in os.environ if name.startswith("QIRSH_") and name.upper().partition("__")[0] not in known
+    }
+    if unknown:
+        raise ConfigurationError(f"No such key in the configuration: {', '.join(sorted(unknown))}.")
     path = Path(named) if named else file
     if named and not Path(named).is_file():
         raise ConfigurationError(f"QIRSH_CONFIG names {named}, which is not a file.")
@@ -115,16 +141,23 @@ def load(
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, one['loc'])) or 'configuration'}: {one['msg']}" for one in error.errors()]
         raise ConfigurationError("The configuration cannot be used:\n" + "\n".join(lines)) from None
+    except SettingsError as error:
+        # Its message names the key and not the value, which may be a secret; what caused it quotes the value.
+        raise ConfigurationError(f"The configuration cannot be used: {error}. Write lists as JSON.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}.") from None
 
 
 def write(settings: Settings, file: Path) -> None:
     """Write every key that is set, secrets in clear, so only its owner may read the file."""
     keys = _plain(settings.model_dump(exclude_none=True))
-    file.touch(mode=0o600)
-    file.chmod(0o600)
-    file.write_text(
+    new = file.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.chmod(0o600)
+    new.write_text(
         "# Written by `qirsh dev` at each start; the other commands read it with --data-dir.\n" + tomli_w.dumps(keys)
     )
+    new.replace(file)  # at once, so that a kill in between loses no key that yesterday's shop trusts
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  nested plain data in, the same with secrets opened out

@@ -223,7 +223,7 @@ async def test_nul_and_unpaired_surrogates_in_any_text_are_refused(world: World,
     )
     holder = body[outer] if inner else body
     holder[inner or outer] += junk
-    if not junk.isprintable() and junk[0] < "\x80":
+    if junk in {"\x00", "\x1b[2J"}:
         problem = (
             await refused(world, json.dumps(body), 422, "method_not_supported")
             if name == "payment_method"
@@ -308,6 +308,7 @@ async def test_a_refused_request_leaves_its_key_free(world: World) -> None:
         *(b"short", b"x" * 201, b"", b'""', b'"short"', b"x" * 16 + b" y", b'"' + b"x" * 201 + b'"', b"\xe9" * 20),
         *("é".encode() * 20, b"x" * 16 + b"\ty", b"x" * 50_000),
     ],
+    ids=lambda header: repr(header[:40]),
 )
 async def test_a_bad_key_in_the_header_is_refused(world: World, header: bytes) -> None:
     """The header means the same as the field, so it is held to the same form."""
@@ -421,6 +422,7 @@ async def test_a_body_under_the_limit_is_read(world: World, path: str, size: int
         ("GET", "/%ff%fe", 404, "not_found"),
         ("GET", "/" + "x" * 20_000, 404, "not_found"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 async def test_a_wrong_verb_or_path_is_a_problem_too(
     world: World, method: str, path: str, status: int, code: str
@@ -583,7 +585,11 @@ async def test_a_webhook_that_no_psp_sent_is_refused(
     assert problem["retry"] == "never"
 
 
-@pytest.mark.parametrize("name", ["nobody", "stripe", "PAYMOB", "paymob%00", "%ff", "x" * 10_000, "..", "paymob%20"])
+@pytest.mark.parametrize(
+    "name",
+    ["nobody", "stripe", "PAYMOB", "paymob%00", "%ff", "x" * 10_000, "..", "paymob%20"],
+    ids=lambda name: name[:20],
+)
 async def test_a_webhook_for_a_gateway_we_do_not_have_is_refused(world: World, name: str) -> None:
     """A name in the path is only a name: what is not configured can sign nothing."""
     answer = await world.client.post(f"{world.api}{WEBHOOK}/{name}{SIGNED}", json={"type": "TRANSACTION", "obj": {}})
@@ -604,6 +610,7 @@ async def test_a_webhook_for_a_gateway_we_do_not_have_is_refused(world: World, n
         {b"content-type": b""},
         {b"paypal-transmission-sig": b"\xff", b"stripe-signature": b"t=1,v1=\xff"},
     ],
+    ids=lambda headers: repr(headers)[:60],
 )
 async def test_a_webhook_with_junk_headers_is_refused_and_not_a_fault(
     world: World, headers: dict[bytes, bytes]
@@ -631,7 +638,7 @@ async def test_a_webhook_with_junk_headers_is_refused_and_not_a_fault(
         ("", {b"content-type": b"\xff\xfe"}),
         ("", {b"date": b"x" * 30_000}),
     ],
-    ids=repr,
+    ids=lambda value: repr(value)[:40],
 )
 async def test_an_authentic_webhook_with_junk_around_it_is_taken(
     world: World, query: str, headers: dict[bytes, bytes]

@@ -1,5 +1,6 @@
 """What happens without anybody asking: look-ups, expiry, waiting facts, and announcements that the shop refused."""
 
+import json
 import uuid
 
 from world import World, a_request, a_wallet_request, eventually
@@ -132,7 +133,7 @@ async def test_a_decline_found_by_look_up_is_told_to_the_page(world: World) -> N
     await world.advance(125)
 
     async def told() -> bool:
-        return (await world.status(draft_id)).json()["reason"] == "card_declined"
+        return bool((await world.status(draft_id)).json()["reason"] == "card_declined")
 
     await eventually(told, "the reason")
     assert await world.state(draft_id) == "awaiting_user_action"
@@ -162,3 +163,23 @@ async def test_a_look_up_that_the_psp_does_not_answer_is_asked_again_and_uses_no
     assert await world.fetchval("SELECT attempts FROM payment_drafts WHERE id = $1", draft) == 0
     await world.advance(605)
     await world.becomes(draft_id, "completed")
+
+
+async def test_a_payment_and_its_refund_found_by_one_look_up_are_still_fulfilled(world: World) -> None:
+    """The webhook is lost and the dashboard refunds a part: the shop must still hear that it was paid."""
+    draft_id = (await world.initiate()).json()["paymentDraftId"]
+    await world.fault("webhook", "drop", times=9)
+    await world.act(draft_id, "pay")
+    await world.act(draft_id, "refund", amount_minor=1000)
+
+    await world.advance(125)
+    body = await world.becomes(draft_id, "partially_refunded")
+
+    assert body["refunded"] == "10.00"
+    assert await world.fetchval("SELECT count(*) FROM fulfilments WHERE draft_id = $1", uuid.UUID(draft_id)) == 1
+    (_, raw) = (await eventually(lambda: _all_announced(world, draft_id), "the announcement"))[0]
+    assert json.loads(raw)["data"]["refunded"] == "10.00"
+
+
+async def _all_announced(world: World, draft_id: str) -> list[tuple[dict[str, str], bytes]] | None:
+    return world.shop.of(draft_id) or None

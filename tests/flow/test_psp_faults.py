@@ -28,7 +28,7 @@ async def finished(world: World, request: dict[str, Any], *, api: str | None = N
         answer = await world.client.post(f"{api or world.api}/api/payments/initiate", json=request)
         assert answer.status_code in {201, 202, 409, 503}, answer.text
         assert answer.status_code == 201 or "retry-after" in answer.headers or answer.json()["retry"] == "same_key"
-        return answer.json() if answer.status_code == 201 else None  # type: ignore[no-any-return]
+        return answer.json() if answer.status_code == 201 else None
 
     return await eventually(ask, "a 201 for the same key", 30)
 

@@ -282,3 +282,43 @@ async def test_what_is_not_a_transaction_is_checked_and_ignored(world: World) ->
     assert (await world.post_webhook({"url": url, "body": body})).status_code == 200
     body["obj"] = {**obj, "order_id": "4"}
     assert (await world.post_webhook({"url": url, "body": body})).status_code == 401
+
+
+async def test_a_signed_field_that_is_left_out_makes_no_payment(world: World) -> None:
+    """A missing field signs as nothing, so its text can hide in a neighbour: an authorisation could pass for one."""
+    draft_id, delivery = await a_paid_delivery(world)
+    genuine = obj_of(signed(world, {**obj_of(delivery), "is_auth": True}))
+    url = signed(world, genuine)["url"]
+    forged = {name: value for name, value in genuine.items() if name != "is_auth"}
+    forged["is_3d_secure"] = f"{str(genuine['is_3d_secure']).lower()}true"
+
+    answer = await world.post_webhook({"url": url, "body": {"type": "TRANSACTION", "obj": forged}})
+
+    assert answer.status_code == 401
+    assert await world.state(draft_id) == "awaiting_user_action"
+
+
+async def test_a_repeat_keeps_no_second_body(world: World) -> None:
+    """Whoever holds one valid signature, as every payer does, could fill the disk with padded repeats."""
+    draft_id, delivery = await a_paid_delivery(world)
+    await world.post_webhook(delivery)
+    padded = json.dumps({**json.loads(delivery["body"]), "padding": "x" * 900_000})
+
+    assert (await world.post_webhook(delivery, body=padded)).status_code == 200
+
+    kept = await world.fetchval(
+        "SELECT sum(octet_length(body)) FROM webhook_deliveries WHERE draft_id = $1", uuid.UUID(draft_id)
+    )
+    assert kept == len(delivery["body"].encode())
+
+
+async def test_characters_that_a_database_does_not_take_lose_no_payment(world: World) -> None:
+    """NUL, and text that only looks like an escaped one, in fields that no signature covers."""
+    draft_id, delivery = await a_paid_delivery(world)
+    obj = obj_of(delivery)
+    obj["data"] = {**obj["data"], "txn_response_code": "\\u0000\x00"}
+
+    answer = await world.post_webhook(delivery, body=json.dumps({"type": "TRANSACTION", "obj": obj}))
+
+    assert answer.status_code == 200, answer.text
+    assert await world.state(draft_id) == "completed"

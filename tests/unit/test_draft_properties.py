@@ -1,6 +1,5 @@
 """What no sequence of events may do to a draft, whoever sends them and in whatever order."""
 
-import copy
 from itertools import pairwise
 
 from hypothesis import given
@@ -150,8 +149,8 @@ def test_apply_is_pure_and_never_raises(state: State, events: list[GatewayEvent]
     """It runs under a row lock in a transaction that may be tried again: same input, same output, nothing touched."""
     draft = draft_in(state)
     for event in events:
-        kept = copy.deepcopy((draft, event))
+        kept = repr((draft, event))
         outcome = apply(draft, event)
-        assert (draft, event) == kept
+        assert repr((draft, event)) == kept
         assert apply(draft, event) == outcome
         draft = outcome.draft

@@ -158,7 +158,14 @@ def test_when_to_ask_again_is_a_header(request_: Request[Any, Any, Any], schema:
     response = payment_problem(request_, RequestInProgress(retry_after_seconds=3))
     assert problem_in(response, schema)["retry"] == "same_key"
     assert response.headers["Retry-After"] == "3"
-    assert "Retry-After" not in payment_problem(request_, RequestInProgress()).headers
+
+
+@every_error
+def test_only_what_the_same_key_mends_says_when(error: type[PaymentError], request_: Request[Any, Any, Any]) -> None:
+    """A page that may ask again with the same key is told when; any other must not be invited to."""
+    response = payment_problem(request_, error())
+    assert ("Retry-After" in response.headers) is (error.retry == "same_key")
+    assert int(response.headers.get("Retry-After", "1")) > 0
 
 
 def test_a_decline_says_why_and_of_which_draft(request_: Request[Any, Any, Any], schema: Draft202012Validator) -> None:

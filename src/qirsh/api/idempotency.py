@@ -18,7 +18,7 @@ from litestar.stores.memory import MemoryStore
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from qirsh.api.requests import ReadRequest, ReturnRules, read_initiate
-from qirsh.errors import UnsupportedContentType
+from qirsh.errors import PaymentError, UnsupportedContentType
 from qirsh.metrics import INITIATES
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ MAX_ENTRIES: Final = 100_000
 READ: Final = "initiate_request"
 """Where the handler finds the request that was read here."""
 
-_CACHED: Final = frozenset({HTTPStatus.CREATED, HTTPStatus.PAYMENT_REQUIRED})
+_CACHED: Final = frozenset({HTTPStatus.CREATED})
+"""A refusal is read off its row each time: late money may turn it into a success."""
 
 T = TypeVar("T")
 
@@ -61,13 +62,21 @@ class IdempotencyMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer from the cache, or let the handler answer and keep that."""
+        try:
+            await self._handle(scope, receive, send, next_app)
+        except PaymentError as error:
+            INITIATES.labels(error.status).inc()
+            raise
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         if request.content_type[0] != "application/json":
             raise UnsupportedContentType
-        read = read_initiate(await request.body(), request.headers.get("idempotency-key"), self._rules)
+        read = read_initiate(await request.body(), request.headers.getall("idempotency-key", []), self._rules)
         name = f"{read.key}:{read.fingerprint.hex()}"
-        if kept := await self._quick(self._cache.get(name)):
-            await _send(_ANSWER.decode(kept), send)
+        if kept := await self._quick(self._kept(name)):
+            INITIATES.labels(kept.status).inc()
+            await _send(kept, send)
             return
         scope["state"][READ] = read
         answer = Answer(0, b"", b"")
@@ -84,6 +93,10 @@ class IdempotencyMiddleware(ASGIMiddleware):
             await send(message)
 
         await next_app(scope, receive, watched)
+
+    async def _kept(self, name: str) -> Answer | None:
+        found = await self._cache.get(name)
+        return None if found is None else _ANSWER.decode(found)
 
     async def _quick(self, asked: Awaitable[T]) -> T | None:
         try:

@@ -15,10 +15,10 @@ from litestar.handlers.base import BaseRouteHandler
 from msgspec import Meta
 
 from qirsh.api import answers
-from qirsh.api.requests import Name
+from qirsh.api.requests import Name, pointed
 from qirsh.api.routes import draft_id_of
 from qirsh.catalog import Product
-from qirsh.errors import FieldError, InvalidRequest, OperatorKeyRequired, ProductNotFound
+from qirsh.errors import FieldError, InvalidRequest, OperatorKeyRequired, ProductNotFound, UnsupportedContentType
 from qirsh.money import InvalidAmountError, Money
 
 PAGE: Final = 100
@@ -57,6 +57,8 @@ def operator_unless_local(connection: ASGIConnection[Any, Any, Any, Any], handle
 @put("/api/products/{product_id:str}", guards=[operator_only], status_code=HTTPStatus.OK, tags=["operator"])
 async def put_product(request: Plain, product_id: str) -> Response[bytes]:
     """Write a product; from here on its new price is the one that counts."""
+    if request.content_type[0] != "application/json":
+        raise UnsupportedContentType
     try:
         product_id = msgspec.convert(product_id, Name)
         fields = msgspec.json.decode(await request.body(), type=ProductFields)
@@ -108,7 +110,7 @@ def _price(text: str, currency: str) -> int:
     try:
         price = Money.parse(text, currency)
     except InvalidAmountError as error:
-        raise InvalidRequest(errors=[FieldError(f"#/prices/{currency[:3]}", str(error))]) from None
+        raise InvalidRequest(errors=[FieldError(f"#/prices/{pointed(currency)}", str(error))]) from None
     if not price.amount_minor:
         raise InvalidRequest(errors=[FieldError(f"#/prices/{currency}", "must be more than zero")])
     return price.amount_minor

@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ MAX_FIELD_ERRORS: Final = 50
 """More unknown fields than this teach nobody anything."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
-_CLEAN: Final = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"  # no control characters; PostgreSQL takes no NUL
+_CLEAN: Final = r"\A(?=.*\S)[^\x00-\x1f\x7f-\x9f]*\Z"  # not blank, no control characters; PostgreSQL takes no NUL
 _EGYPTIAN_MOBILE: Final = re.compile(r"(?:\+20|0020|0)(1[0125][0-9]{8})\Z")
 
 Key = Annotated[str, Meta(min_length=16, max_length=200, pattern=r"\A[\x21-\x7e]*\Z")]
@@ -29,6 +30,24 @@ Email = Annotated[str, Meta(max_length=254, pattern=r"\A[\x21-\x3f\x41-\x7e]+@[A
 Phone = Annotated[str, Meta(max_length=20, description="an Egyptian mobile: 01012345678")]
 Currency = Annotated[str, Meta(pattern=r"\A[A-Z]{3}\Z", description="ISO 4217")]
 Locale = Annotated[str, Meta(pattern=r"\A[a-z]{2}(-[A-Z]{2})?\Z")]
+
+
+WANTED: Final = MappingProxyType(
+    {
+        "product_id": "must be text of 1 to 100 characters, an id of the catalogue",
+        "payment_method": "must be text: card, vodafone_cash, …",
+        "idempotency_key": "must be text of 16 to 200 visible ASCII characters, made by the page",
+        "currency": "must be an ISO 4217 code in capitals: EGP",
+        "quantity": "must be a whole number from 1 to 10000",
+        "order_reference": "must be text of 1 to 200 characters",
+        "return_url": "must be text of at most 2000 characters, an address on one of the shop_origins",
+        "locale": "must be a language, with or without a country: ar, en-US",
+        "name": "must be text of 1 to 100 characters",
+        "email": "must be an e-mail address",
+        "phone": "must be text: an Egyptian mobile number, 01012345678",
+    }
+)
+"""What each field must be, in words for whoever mends the page: a decoder's complaint shows patterns."""
 
 
 class PayerFields(msgspec.Struct):
@@ -71,7 +90,7 @@ class ReturnRules:
     dev: bool = False
 
 
-def read_initiate(body: bytes, header_key: str | None, rules: ReturnRules) -> ReadRequest:
+def read_initiate(body: bytes, header_keys: Sequence[str], rules: ReturnRules) -> ReadRequest:
     """Read and check the whole request.
 
     Raises:
@@ -81,13 +100,14 @@ def read_initiate(body: bytes, header_key: str | None, rules: ReturnRules) -> Re
     errors: list[FieldError] = []
     fields = _fields(_object(body), _DECODERS, "#", errors)
     payer = _payer(fields.pop("payer", None), errors)
-    key = _key(fields.get("idempotency_key"), header_key, errors)
+    key = _key(fields.get("idempotency_key"), header_keys, errors)
     amount = _amount(fields.get("product_amount"), fields.get("currency"), errors)
     method = next((method for method in Method if method == fields.get("payment_method")), None)
     if fields.get("currency", "EGP") not in EXPONENTS:
         errors.append(FieldError("#/currency", "is not an ISO 4217 currency"))
     phone = _phone(payer.get("phone"), errors)
-    if method is not None and METHODS[method].needs_phone and "phone" not in payer:
+    asked_for = any(error.pointer == "#/payer/phone" for error in errors)
+    if method is not None and METHODS[method].needs_phone and phone is None and not asked_for:
         errors.append(FieldError("#/payer/phone", f"{method} needs the phone number of the wallet: 01012345678"))
     if (return_url := fields.get("return_url")) is not None and (wrong := _wrong_return_url(return_url, rules)):
         errors.append(FieldError("#/return_url", wrong))
@@ -110,6 +130,11 @@ def read_initiate(body: bytes, header_key: str | None, rules: ReturnRules) -> Re
         locale=fields.get("locale"),
     )
     return ReadRequest(request, key, hashlib.sha256(msgspec.json.encode(request)).digest())
+
+
+def pointed(name: str) -> str:
+    """A field's name inside a JSON pointer (RFC 6901), no longer than anybody reads."""
+    return name[:100].replace("~", "~0").replace("/", "~1")
 
 
 _OUTER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -159,11 +184,12 @@ def _fields(
         try:
             read[name] = decoder.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            detail = str(error) if isinstance(error, msgspec.ValidationError) else "cannot be read"
+            detail = WANTED[name] if isinstance(error, msgspec.ValidationError) else "cannot be read"
             errors.append(FieldError(f"{pointer}/{name}", detail))
-    for name in list(raw.keys() - decoders.keys())[:MAX_FIELD_ERRORS]:
-        escaped = name[:100].replace("~", "~0").replace("/", "~1")
-        errors.append(FieldError(f"{pointer}/{escaped}", "is not a field of this request"))
+    errors.extend(
+        FieldError(f"{pointer}/{pointed(name)}", "is not a field of this request")
+        for name in list(raw.keys() - decoders.keys())[:MAX_FIELD_ERRORS]
+    )
     return read
 
 
@@ -177,15 +203,18 @@ def _payer(raw: msgspec.Raw | None, errors: list[FieldError]) -> dict[str, Any]:
         return {}
 
 
-def _key(field: str | None, header: str | None, errors: list[FieldError]) -> str:
+def _key(field: str | None, headers: Sequence[str], errors: list[FieldError]) -> str:
     """The idempotency key, from the field or the header; the header may be quoted (RFC 8941) or bare."""
     pointer = "#/idempotency_key"
-    if header is not None:
+    header = headers[0] if headers else None
+    if len(set(headers)) > 1:
+        errors.append(FieldError(pointer, "the Idempotency-Key header is there more than once, and differs"))
+    elif header is not None:
         quoted = len(header) > 1 and header[0] == header[-1] == '"'
         try:
             header = msgspec.convert(header[1:-1] if quoted else header, Key)
-        except msgspec.ValidationError as error:
-            errors.append(FieldError(pointer, f"the Idempotency-Key header: {error}"))
+        except msgspec.ValidationError:
+            errors.append(FieldError(pointer, f"the Idempotency-Key header {WANTED['idempotency_key']}"))
         else:
             if field is not None and field != header:
                 errors.append(FieldError(pointer, "differs from the Idempotency-Key header: send one of them"))

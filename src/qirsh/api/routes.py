@@ -24,6 +24,7 @@ from qirsh.store.rows import Row
 
 MAX_WEBHOOK_BYTES: Final = 1_000_000
 MAX_WAIT_SECONDS: Final = 30
+MAX_WAIT_DIGITS: Final = 9
 READY_SECONDS: Final = 2.0
 
 Plain = Request[Any, Any, Any]
@@ -169,7 +170,7 @@ def _offer(product: Product, method: Method, currency: str) -> dict[str, object]
 
 
 def _seconds(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 3):  # noqa: PLR2004  more digits are no wait
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_WAIT_DIGITS):
         detail = f"a whole number of seconds from 0 to {MAX_WAIT_SECONDS}"
         raise InvalidRequest(errors=[FieldError("?wait", detail)])
     return min(int(text), MAX_WAIT_SECONDS)

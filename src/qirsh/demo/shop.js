@@ -73,7 +73,6 @@ function chosen() {
 
 function choose() {
   const offer = chosen();
-  localStorage.removeItem(KEY); // another choice is another purchase
   $("phone-field").hidden = !offer?.fields.includes("payer.phone");
   $("pay").disabled = !offer;
   $("pay").textContent = offer ? `Pay ${offer.amount} ${offer.currency}` : "Pay";
@@ -180,8 +179,14 @@ function forget() {
   choose();
 }
 
-$("product").addEventListener("change", showMethods);
-$("methods").addEventListener("change", choose);
+$("product").addEventListener("change", () => {
+  localStorage.removeItem(KEY);
+  showMethods();
+});
+$("methods").addEventListener("change", () => {
+  localStorage.removeItem(KEY); // another choice is another purchase
+  choose();
+});
 $("order").addEventListener("submit", pay);
 $("again").addEventListener("click", forget);
 if (window.top === window) {

@@ -30,11 +30,14 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One webhook as it came off the wire, not yet believed. Header names are lower case."""
+    """One webhook as it came off the wire, not yet believed. Header names are lower case.
 
-    body: bytes
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
+    Its repr shows nothing: the signature is in there, and a payer's data.
+    """
+
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    query: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ class Watch:
 
     async def _listen_until_lost(self) -> None:
         lost = asyncio.Event()
-        connection = await asyncpg.connect(self._database_url)
+        connection = await asyncpg.connect(self._database_url, server_settings={"application_name": "qirsh-listen"})
         try:
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener(DRAFTS_CHANNEL, self._heard_drafts)

@@ -12,6 +12,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 CLOSE_SECONDS: Final = 5.0
+COMMAND_SECONDS: Final = 10.0
+"""Far longer than any statement of ours takes; a database that hangs must not hang its callers for ever."""
 
 
 async def connect_pool(
@@ -23,7 +25,12 @@ async def connect_pool(
         min_size=min_size,
         max_size=max_size,
         reset=_keep,
-        server_settings={"search_path": search_path, "application_name": "qirsh"},
+        command_timeout=COMMAND_SECONDS,
+        server_settings={
+            "search_path": search_path,
+            "application_name": "qirsh",
+            "idle_in_transaction_session_timeout": "30s",  # a frozen process must not hold a draft's lock
+        },
     )
 
 

@@ -191,6 +191,6 @@ class Drafts:
         assert record is not None, "the caller holds the draft's lock"
         return row_of(record)
 
-    async def stage_lookup(self, connection: Connection, draft_id: UUID) -> None:
-        """Ask the PSP about a draft as soon as a worker can."""
-        await connection.execute(SQL["stage_lookup"], draft_id, self._clock.offset)
+    async def stage_lookup(self, connection: Connection, draft_id: UUID, payment_reference: str | None) -> None:
+        """Ask the PSP about a draft as soon as a worker can, and about the payment that a hint named."""
+        await connection.execute(SQL["stage_lookup"], draft_id, self._clock.offset, payment_reference)

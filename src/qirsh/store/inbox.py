@@ -53,8 +53,12 @@ class Inbox:
         event_id: str | None,
         draft_id: UUID | None,
         verdict: str,
+        keep_body: bool,
     ) -> None:
-        """Keep an authentic delivery as it came. Of its headers only those that say nothing secret."""
+        """Keep an authentic delivery as it came. Of its headers only those that say nothing secret.
+
+        A body is kept once: whoever holds one valid signature, as every payer does, could fill the disk with repeats.
+        """
         await connection.execute(
             SQL["record_delivery"],
             new_id(),
@@ -63,7 +67,7 @@ class Inbox:
             event_id,
             draft_id,
             verdict,
-            delivery.body,
+            delivery.body if keep_body else b"",
             text({name: value for name, value in delivery.headers.items() if name in _KEPT_HEADERS}),
             text(dict(delivery.query)),
         )

@@ -50,9 +50,13 @@ async def migrate(database_url: str, *, up_to: int | None = None) -> list[str]:
     """Apply what is missing, each migration in a transaction of its own; return the names of what was applied.
 
     Raises:
-        MigrationError: an applied migration was edited since, or the database is newer than this release.
+        MigrationError: the database cannot be used, is newer than this release, or an applied migration was edited.
     """
-    connection = await asyncpg.connect(database_url)
+    try:
+        connection = await asyncpg.connect(database_url, server_settings={"search_path": "public"})
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        said = str(error) if isinstance(error, asyncpg.PostgresError) else "the URL cannot be read"
+        raise MigrationError(f"The database cannot be used: {said}. Check database_url.") from None
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
         await connection.execute(_CREATE_LEDGER)

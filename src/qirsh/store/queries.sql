@@ -81,7 +81,8 @@ WITH draft AS (
     payment_reference = $7, action = $8, in_doubt = $9, capture_due = $10, capture_attempt = $23,
     claimed_by = CASE WHEN $2 <> 'pending' OR claimed_by = $11 THEN NULL ELSE claimed_by END,
     claimed_until = CASE WHEN $2 <> 'pending' OR claimed_by = $11 THEN NULL ELSE claimed_until END,
-    next_check_at = CASE WHEN $12 THEN next_check_at ELSE now() + $14 + $13::interval END,
+    next_check_at = CASE WHEN $12 OR ($13::interval > interval '0' AND next_check_at <= now() + $14) THEN next_check_at
+      ELSE now() + $14 + $13::interval END,
     attempts = CASE WHEN $12 THEN attempts ELSE 0 END,
     version = version + 1, updated_at = CASE WHEN $22 THEN now() + $14 ELSE updated_at END
   WHERE id = $1
@@ -112,7 +113,9 @@ WHERE id = $1 AND version = $2;
 
 -- name: stage_lookup
 -- Ask the PSP now. The version moves, so that a look-up already under way does not have the last word.
-UPDATE payment_drafts SET next_check_at = now() + $2, version = version + 1 WHERE id = $1;
+UPDATE payment_drafts SET next_check_at = now() + $2, version = version + 1,
+  hinted_payment_reference = coalesce($3, hinted_payment_reference)
+WHERE id = $1;
 
 -- name: stage_lookup_of_open
 UPDATE payment_drafts SET next_check_at = now() + $2, version = version + 1
@@ -161,19 +164,19 @@ WHERE id = $1 AND version = $2 AND state = 'due';
 -- Rows whose time has come, leased so that no other sweep takes them; what is not finished comes due again by itself.
 UPDATE payment_drafts SET next_check_at = now() + $1 + $2::interval
 WHERE id IN (SELECT id FROM payment_drafts WHERE next_check_at <= now() + $1
-    AND (claimed_until IS NULL OR claimed_until <= now() + $1)
+    AND (claimed_until IS NULL OR claimed_until <= now() + $1) AND gateway = ANY ($4)
   ORDER BY next_check_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 RETURNING id, version, gateway;
 
 -- name: lease_due_unmatched
 UPDATE unmatched_events SET next_check_at = now() + $1 + $2::interval
-WHERE id IN (SELECT id FROM unmatched_events WHERE next_check_at <= now() + $1
+WHERE id IN (SELECT id FROM unmatched_events WHERE next_check_at <= now() + $1 AND gateway = ANY ($4)
   ORDER BY next_check_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 RETURNING id, version, gateway;
 
 -- name: lease_due_fulfilments
 UPDATE fulfilments SET next_check_at = now() + $1 + $2::interval
-WHERE id IN (SELECT id FROM fulfilments WHERE next_check_at <= now() + $1
+WHERE id IN (SELECT id FROM fulfilments WHERE next_check_at <= now() + $1 AND $4::text[] IS NOT NULL
   ORDER BY next_check_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 RETURNING id, version, '' AS gateway;
 

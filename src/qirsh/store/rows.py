@@ -48,6 +48,7 @@ def row_of(record: asyncpg.Record) -> Row:
         refunded_minor=record["refunded_minor"],
         transaction_reference_id=record["transaction_reference_id"],
         payment_reference=record["payment_reference"],
+        hinted_payment_reference=record["hinted_payment_reference"],
         action=None if record["action"] is None else _ACTION.decode(record["action"]),
         in_doubt=record["in_doubt"],
         registration_attempt=record["registration_attempt"],
@@ -82,5 +83,15 @@ def event_of(stored: str) -> GatewayEvent:
 
 
 def text(value: object) -> str:
-    """JSON for a jsonb column."""
-    return msgspec.json.encode(value).decode()
+    """JSON for a jsonb column, which takes no NUL: one that somebody put into a query becomes U+FFFD."""
+    encoded = msgspec.json.encode(value).decode()
+    return msgspec.json.encode(_without_nul(value)).decode() if "\\u0000" in encoded else encoded
+
+
+def _without_nul(value: object) -> object:
+    plain = msgspec.to_builtins(value)
+    if isinstance(plain, str):
+        return plain.replace("\0", "\ufffd")
+    if isinstance(plain, dict):
+        return {str(_without_nul(name)): _without_nul(one) for name, one in plain.items()}
+    return [_without_nul(one) for one in plain] if isinstance(plain, list) else plain

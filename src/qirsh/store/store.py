@@ -1,7 +1,7 @@
 """The store: its rooms, and the transactions that span them. No transaction spans a PSP call."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -68,8 +68,13 @@ class Store:
         raise StoreBusyError
 
     async def lease_due(
-        self, connection: Connection, kind: Literal["drafts", "unmatched", "fulfilments"], lease: timedelta, limit: int
+        self,
+        connection: Connection,
+        kind: Literal["drafts", "unmatched", "fulfilments"],
+        lease: timedelta,
+        limit: int,
+        gateways: Collection[str],
     ) -> list[Due]:
-        """Rows whose time has come, put off by `lease` so that no other sweep takes them."""
-        records = await connection.fetch(SQL[f"lease_due_{kind}"], self._clock.offset, lease, limit)
+        """Rows of these gateways whose time has come, put off by `lease` so that no other sweep takes them."""
+        records = await connection.fetch(SQL[f"lease_due_{kind}"], self._clock.offset, lease, limit, list(gateways))
         return [Due(record["id"], record["version"], record["gateway"]) for record in records]

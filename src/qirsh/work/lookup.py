@@ -10,6 +10,7 @@ from qirsh.draft import DeclineCode, GatewayEvent, Kind, PaymentDraft, State
 from qirsh.errors import GatewayError
 from qirsh.gateways.base import Standing
 from qirsh.payments import Payments
+from qirsh.store.drafts import Keep
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
@@ -70,9 +71,11 @@ async def _finish(payments: Payments, store: Store, row: Row, *, expired: bool) 
     try:
         row = await payments.registrar.look_up(claimed)
     finally:
-        await store.drafts.release(claimed.draft.id, claim, in_doubt=False)
+        released = await store.drafts.release(claimed.draft.id, claim, in_doubt=False)
+    row = released or row
     if expired and row.draft.state is State.PENDING:
-        await payments.fold(row.draft.id, [_ended(row.draft, DeclineCode.NEVER_REGISTERED)], source="sweep")
+        ended = [_ended(row.draft, DeclineCode.NEVER_REGISTERED)]
+        await payments.fold(row.draft.id, ended, source="sweep", if_version=row.version)
 
 
 async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:
@@ -85,7 +88,8 @@ async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> 
             return
         late = LATE_SCHEDULE[0] if standing is Standing.OPEN else None
         ended = [_ended(draft, DeclineCode.EXPIRED)]
-        await payments.fold(draft.id, ended, source="sweep", check_in="keep" if late is None else late)
+        check_in: timedelta | Keep = "keep" if late is None else late
+        await payments.fold(draft.id, ended, source="sweep", check_in=check_in, if_version=row.version)
         return
     await store.drafts.reschedule(draft.id, row.version, _next(row, standing))
 

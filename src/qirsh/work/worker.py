@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import structlog
 from pgqueuer import PgQueuer
@@ -62,6 +61,7 @@ class Worker:
         """Work on the store; without an announcer, fulfilments wait for a worker that has one."""
         self._database_url = database_url
         self._store = store
+        self._gateways = gateways
         self._handlers: dict[str, tuple[Handler, int]] = {
             "unmatched": (lambda row_id, version: join(payments.fold, store, row_id, version), PER_PSP),
         }
@@ -88,8 +88,8 @@ class Worker:
         while True:
             try:
                 await self._connected()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                _log.warning("queue_lost", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001  whatever it was, work that stops for good is worse
+                _log.error("queue_lost", error=type(error).__name__)
                 await asyncio.sleep(RESTART_SECONDS)
 
     async def _connected(self) -> None:
@@ -126,8 +126,7 @@ class Worker:
         more = False
         for kind in self._kinds:
             async with pool.acquire() as connection, connection.transaction():
-                due = await self._store.lease_due(connection, kind, LEASE, BATCH)
-                due = [one for one in due if self._name(kind, one.gateway) in self._handlers]
+                due = await self._store.lease_due(connection, kind, LEASE, BATCH, self._gateways)
                 if due:
                     await Queries(AsyncpgDriver(connection)).enqueue(  # type: ignore[arg-type]
                         [self._name(kind, one.gateway) for one in due],

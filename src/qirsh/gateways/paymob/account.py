@@ -4,15 +4,18 @@ https://developers.paymob.com/egypt: authentication request, order registration,
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Final, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr, model_validator
 
 from qirsh.draft import PaymentDraft
 from qirsh.errors import GatewayMisconfigured, GatewayProtocolError, GatewayRejected, GatewayUnavailable
-from qirsh.gateways.http import Effect, PspClient
+from qirsh.gateways.base import seconds_left
+from qirsh.gateways.http import CALL_SECONDS, Effect, PspClient
 from qirsh.gateways.paymob.transactions import Transaction, read_transaction
 from qirsh.methods import Method
 
@@ -37,6 +40,13 @@ class Credentials(BaseModel):
     wallet_integration_id: PositiveInt | None = None
     kiosk_integration_id: PositiveInt | None = None
     base_url: str = "https://accept.paymob.com"
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Credentials":
+        if (self.card_integration_id is None) != (self.iframe_id is None):
+            missing = "iframe_id" if self.iframe_id is None else "card_integration_id"
+            raise ValueError(f"cards need both card_integration_id and iframe_id: set {missing}")
+        return self
 
     def integrations(self) -> Mapping[Method, int]:
         """The integration id of each method that has all it needs."""
@@ -93,7 +103,9 @@ class Account:
                 )
             except GatewayRejected:
                 return None  # a page past the last
-            orders = answer.get("results", []) if isinstance(answer, dict) else answer
+            orders = answer.get("results") if isinstance(answer, dict) else answer
+            if not isinstance(orders, list) or not all(isinstance(order, dict) for order in orders):
+                raise GatewayUnavailable("Paymob's list of orders could not be read: it is asked again later.")
             for order in orders:
                 if order.get("merchant_order_id") in references:
                     return _id_of(order)
@@ -112,7 +124,7 @@ class Account:
                 "order_id": order_id,
                 "billing_data": _billing_data(draft),
                 "currency": draft.amount.currency,
-                "integration_id": self.integrations[draft.request.method],
+                "integration_id": self._integration(draft.request.method),
                 "lock_order_when_paid": True,
             },
         )
@@ -120,6 +132,11 @@ class Account:
         if not isinstance(token, str) or not token:
             raise GatewayProtocolError("Paymob's payment key could not be read.")
         return token
+
+    def _integration(self, method: Method) -> int:
+        if method not in self.integrations:
+            raise GatewayMisconfigured(f"Paymob's integration for {method} is not configured any more: restore it.")
+        return self.integrations[method]
 
     async def pay_wallet(self, draft: PaymentDraft, payment_token: str) -> Transaction:
         """Ask the wallet to pay; the payment token is the authority. Never twice while one is pending."""
@@ -150,11 +167,19 @@ class Account:
         await self._client.aclose()
 
     async def _shown(self, method: str, path: str, json: object = None) -> Transaction | None:
+        """None only where Paymob says that there is none: an answer we cannot read says nothing at all."""
         try:
             answer = await self._authorised(method, path, effect=Effect.READS, json=json)
-        except GatewayRejected:
+        except GatewayRejected as error:
+            if error.answer is not None and error.answer.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise GatewayUnavailable("Paymob refused the look-up: it is asked again later.") from None
+        if isinstance(answer, dict) and "id" not in answer:
             return None
-        return read_transaction(answer)
+        transaction = read_transaction(answer)
+        if transaction is None:
+            raise GatewayUnavailable("Paymob's transaction could not be read: it is asked again later.")
+        return transaction
 
     async def _authorised(
         self,
@@ -185,7 +210,7 @@ class Account:
 
     async def _bearer(self, refused: str | None = None) -> str:
         """The token, kept for its life; many callers that find it gone or refused fetch one together."""
-        async with self._token_lock:
+        async with self._turn():
             now = asyncio.get_running_loop().time()
             if self._token is not None and self._token[0] != refused and now < self._token[1]:
                 return self._token[0]
@@ -202,6 +227,19 @@ class Account:
             self._token = (read.token, now + TOKEN_SECONDS)
             self._owner = read.profile.user.id
             return read.token
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One fetches the token for all; whoever waits for it keeps to its own deadline."""
+        try:
+            async with asyncio.timeout(seconds_left(CALL_SECONDS)):
+                await self._token_lock.acquire()
+        except TimeoutError:
+            raise GatewayUnavailable("Paymob's token did not come in time: try again with the same key.") from None
+        try:
+            yield
+        finally:
+            self._token_lock.release()
 
 
 class _User(msgspec.Struct):
@@ -220,7 +258,7 @@ class _AuthAnswer(msgspec.Struct):
 def _billing_data(draft: PaymentDraft) -> dict[str, str]:
     """All thirteen fields are mandatory. Paymob wants a name, an e-mail and a phone; the rest may be "NA"."""
     payer = draft.request.payer
-    first, _, last = (payer.name or "NA").strip().partition(" ")
+    first, _, last = " ".join((payer.name or "NA").split()).partition(" ")
     empty = ["apartment", "floor", "street", "building", "shipping_method", "postal_code", "city", "country", "state"]
     return {
         **dict.fromkeys(empty, "NA"),

@@ -32,6 +32,7 @@ from qirsh.gateways.paymob.transactions import (
     Callback,
     Transaction,
     as_draft_id,
+    is_canonical,
     is_signed,
     read_transaction,
     signed_texts,
@@ -114,16 +115,18 @@ class Paymob:
             raise WebhookNotAuthentic
         if callback.type != "TRANSACTION":
             return ()
-        transaction = read_transaction(callback.obj)
+        transaction = read_transaction(callback.obj) if is_canonical(callback.obj) else None
         if transaction is None:
             raise WebhookNotAuthentic
         if transaction.is_fact and await self._is_ours(transaction):
             return tuple(told(transaction))
         return (
-            _hint(
-                hashlib.sha256(delivery.body).hexdigest(),
-                transaction.order.merchant_order_id,
-                str(transaction.order.id),
+            Hint(
+                gateway=NAME,
+                event_id=hashlib.sha256(delivery.body).hexdigest(),
+                draft_id=as_draft_id(transaction.order.merchant_order_id),
+                transaction_reference_id=str(transaction.order.id),
+                payment_reference=str(transaction.id) if transaction.paid else None,
             ),
         )
 
@@ -132,7 +135,13 @@ class Paymob:
         signature = query.get("hmac", "")
         if not signature or not is_signed(signed_texts_of_query(query), self._hmac_secret, signature):
             return None
-        return _hint(signature, query.get("merchant_order_id"), query.get("order"))
+        return Hint(
+            gateway=NAME,
+            event_id=hashlib.sha256(signature.encode()).hexdigest(),
+            draft_id=as_draft_id(query.get("merchant_order_id")),
+            transaction_reference_id=query.get("order"),
+            payment_reference=query.get("id") if query.get("success") == "true" else None,
+        )
 
     async def aclose(self) -> None:
         """Close the connections to Paymob."""
@@ -170,19 +179,22 @@ class Paymob:
         )
         newest = [transaction for key in keys if (transaction := await self._account.inquiry(key))]
         known = {str(transaction.parent_transaction) for transaction in newest if transaction.parent_transaction}
-        known |= {draft.payment_reference} if draft.payment_reference else set()
+        known |= {one for one in (draft.payment_reference, draft.hinted_payment_reference) if one is not None}
         known -= {str(transaction.id) for transaction in newest}
         asked = [transaction for one in known if (transaction := await self._account.transaction(one))]
-        return sorted([*newest, *asked], key=lambda transaction: transaction.id)
+        ours = [transaction for transaction in (*newest, *asked) if _is_of(draft, transaction)]
+        return sorted(ours, key=lambda transaction: transaction.id)
 
     def _wallet_page(self, order_id: str, transaction: Transaction) -> Registration:
         """The wallet page asks for MPIN and OTP, so the payer is sent there; a second pay is never sent."""
-        url = transaction.redirect_url or transaction.data.get("redirect_url")
+        url = transaction.redirect_url or transaction.details.get("redirect_url")
+        if transaction.paid:
+            raise GatewayOutcomeUnknown("Paymob took the money at once: it will be looked up.")
         if not transaction.pending:
             raise GatewayRejected(
                 "Paymob refused the wallet: offer another payment method.",
                 reason=transaction.decline,
-                psp_code=str(transaction.data.get("txn_response_code", "")),
+                psp_code=str(transaction.details.get("txn_response_code", "")),
             )
         schemes = {"https", urlsplit(self._base_url).scheme}
         if not isinstance(url, str) or urlsplit(url).scheme not in schemes:
@@ -195,9 +207,10 @@ class Paymob:
             return False
         try:
             with deadline(OWNER_SECONDS):
-                return transaction.owner == await self._account.owner()
+                owner = await self._account.owner()
         except GatewayError:
             return False
+        return owner is not None and transaction.owner == owner
 
 
 @contextmanager
@@ -214,16 +227,14 @@ def _references(draft: PaymentDraft) -> tuple[str, str]:
     return str(draft.id), f"{draft.id}~2"
 
 
+def _is_of(draft: PaymentDraft, transaction: Transaction) -> bool:
+    """Whether a transaction is about this draft's order: what was asked for by a hinted id may be anybody's."""
+    if draft.transaction_reference_id is not None:
+        return str(transaction.order.id) == draft.transaction_reference_id
+    return transaction.order.merchant_order_id in _references(draft)
+
+
 def _is_duplicate(error: GatewayError) -> bool:
     """Seen as 422 and as 500: what counts is the word."""
     body = error.answer.body if error.answer else None
     return isinstance(body, dict) and str(body.get("message", "")).lower() == "duplicate"
-
-
-def _hint(event_id: str, merchant_order_id: str | None, order_id: str | None) -> Hint:
-    return Hint(
-        gateway=NAME,
-        event_id=event_id,
-        draft_id=as_draft_id(merchant_order_id),
-        transaction_reference_id=order_id,
-    )

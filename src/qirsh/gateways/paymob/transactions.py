@@ -55,6 +55,14 @@ DECLINES: Final = MappingProxyType(
 _CREATED_AT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 
 
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_INTEGERS: Final = ("amount_cents", "id", "integration_id", "order.id")
+_BOOLEANS: Final = (
+    *("error_occured", "has_parent_transaction", "is_3d_secure", "is_auth", "is_capture", "is_refunded"),
+    *("is_standalone_payment", "is_voided", "pending", "success"),
+)
+
+
 class Callback(msgspec.Struct):
     """A callback's envelope; `obj` is read only after its signature."""
 
@@ -77,26 +85,35 @@ class Transaction(msgspec.Struct):
     id: int
     amount_cents: int
     currency: str
-    created_at: str
     success: bool
     pending: bool
     order: _Order
     integration_id: int
-    owner: int | None = None
+    owner: Any = None
     is_auth: bool = False
     is_voided: bool = False
     is_refunded: bool = False
     has_parent_transaction: bool = False
     parent_transaction: int | None = None
     refunded_amount_cents: int | None = None
-    source_data: _Source = msgspec.field(default_factory=_Source)
-    redirect_url: str | None = None
-    data: dict[str, Any] = msgspec.field(default_factory=dict)
+    source_data: _Source | None = None
+    redirect_url: Any = None
+    data: Any = None
+
+    @property
+    def source_type(self) -> str | None:
+        """card, wallet, aggregator or cash_present."""
+        return self.source_data.type if self.source_data else None
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """The processor's block, unsigned and of many shapes."""
+        return self.data if isinstance(self.data, dict) else {}
 
     @property
     def bill_expired(self) -> bool:
         """A kiosk bill that nobody paid in time is voided without ever having succeeded."""
-        return self.is_voided and not self.success and not self.pending and self.source_data.type == "aggregator"
+        return self.is_voided and not self.success and not self.pending and self.source_type == "aggregator"
 
     @property
     def paid(self) -> bool:
@@ -106,7 +123,7 @@ class Transaction(msgspec.Struct):
     @property
     def decline(self) -> DeclineCode:
         """Why it was refused, as far as Paymob says."""
-        return DECLINES.get(str(self.data.get("txn_response_code", "")), DeclineCode.UNKNOWN)
+        return DECLINES.get(str(self.details.get("txn_response_code", "")), DeclineCode.UNKNOWN)
 
     @property
     def is_fact(self) -> bool:
@@ -118,13 +135,29 @@ class Transaction(msgspec.Struct):
         return not (self.has_parent_transaction or given_back or (self.success and self.is_auth))
 
 
+def is_canonical(obj: Mapping[str, Any]) -> bool:
+    """Whether every signed field is there in its own type.
+
+    The signature runs over the fields' texts without separators, so a field left out and its text moved into a
+    neighbour would be signed as well: a forged "not an authorisation", say.
+    """
+    texts = (_at(obj, name) for name in ("source_data.pan", "source_data.sub_type", "source_data.type"))
+    return (
+        all(type(_at(obj, name)) is bool for name in _BOOLEANS)
+        and all(type(_at(obj, name)) is int for name in _INTEGERS)
+        and type(_at(obj, "owner")) in {int, type(None)}  # unnamed is nobody's, so it makes a hint at most
+        and all(text is None or type(text) is str for text in texts)
+        and _CREATED_AT.match(str(_at(obj, "created_at"))) is not None
+        and _CURRENCY.fullmatch(str(_at(obj, "currency"))) is not None
+    )
+
+
 def read_transaction(answer: object) -> Transaction | None:
     """A transaction from an answer or a callback; None where a field is missing or not of its type."""
     try:
-        transaction = msgspec.convert(answer, Transaction)
+        return msgspec.convert(answer, Transaction)
     except msgspec.ValidationError:
         return None
-    return transaction if _CREATED_AT.match(transaction.created_at) else None
 
 
 def told(transaction: Transaction) -> Iterator[GatewayEvent]:
@@ -176,7 +209,7 @@ def as_draft_id(reference: object) -> UUID | None:
 def _event(
     transaction: Transaction, kind: Kind, *, amount: Money | None = None, reason: DeclineCode | None = None
 ) -> GatewayEvent:
-    code = transaction.data.get("txn_response_code")
+    code = transaction.details.get("txn_response_code")
     return GatewayEvent(
         kind=kind,
         gateway=NAME,

@@ -30,6 +30,7 @@ CREATE TABLE payment_drafts (
   transaction_reference_id text CHECK (char_length(transaction_reference_id) BETWEEN 1 AND 200),
   action jsonb, -- what the payer must do, as first answered
   payment_reference text CHECK (char_length(payment_reference) BETWEEN 1 AND 200),
+  hinted_payment_reference text CHECK (char_length(hinted_payment_reference) BETWEEN 1 AND 200), -- unproven: asked about
   claimed_by uuid,
   claimed_until timestamptz, -- a lease on talking to the PSP; every answer releases it in its transaction
   in_doubt boolean NOT NULL DEFAULT false, -- a call may have reached the PSP: ask before sending
@@ -62,7 +63,7 @@ CREATE TABLE payment_events (
   event jsonb NOT NULL,
   verdict text NOT NULL CHECK (verdict IN ('applied', 'repeated', 'stale', 'capture', 'review')),
   review_reason text CHECK (char_length(review_reason) <= 100),
-  state text NOT NULL -- the draft's state after it
+  state text NOT NULL CHECK (char_length(state) <= 50) -- the draft's state after it
 );
 CREATE INDEX payment_events_draft ON payment_events (draft_id, id);
 

@@ -1,0 +1,590 @@
+"""The database refuses nonsense by itself: what money depends on does not depend on the code being right."""
+
+import asyncio
+import json
+import re
+import typing
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final
+
+import asyncpg
+import pytest
+
+from conftest import NewDatabase
+from qirsh.actions import RedirectUrl
+from qirsh.clock import Clock
+from qirsh.draft import DraftRequest, GatewayEvent, Kind, PaymentDraft, State, Verdict
+from qirsh.fold import Fold
+from qirsh.gateways.base import Delivery
+from qirsh.methods import Method
+from qirsh.money import Money
+from qirsh.store.connection import Connection, connect_pool, new_id
+from qirsh.store.drafts import Source
+from qirsh.store.store import Store
+
+FIRST: Final = "00000000-0000-7000-8000-000000000001"
+SECOND: Final = "00000000-0000-7000-8000-000000000002"
+NOBODY: Final = "00000000-0000-7000-8000-00000000dead"
+NOON, ONE, HOUR_BEFORE = "2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z", "2026-01-01T11:00:00Z"
+ACTION: Final = {"paymentAction": "redirect_url", "url": "https://psp.example/1", "display": "redirect"}
+CLAIM: Final = {"claimed_by": NOBODY, "claimed_until": ONE}
+AWAITING: Final = {"state": "awaiting_user_action", "transaction_reference_id": "order-2", "action": ACTION}
+
+# One valid row of each table. Cases change some of its columns; the same row as it is must be accepted.
+ROWS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "products": {
+            "id": "mug",
+            "name": {"en": "Mug"},
+            "prices": {"EGP": 15050},
+            "purchasable": True,
+            "updated_at": NOON,
+        },
+        "payment_drafts": {
+            "id": SECOND,
+            "idempotency_key": "key-of-the-second",
+            "fingerprint": "\\x" + "02" * 32,
+            "request": {"product_id": "tshirt", "amount": "300", "method": "card"},
+            "product_id": "tshirt",
+            "method": "card",
+            "gateway": "paymob",
+            "amount_minor": 30000,
+            "currency": "EGP",
+            "state": "pending",
+            "needs_review": False,
+            "refunded_minor": 0,
+            "in_doubt": False,
+            "registration_attempt": 1,
+            "capture_attempt": 1,
+            "capture_due": False,
+            "attempts": 0,
+            "version": 0,
+            "created_at": NOON,
+            "updated_at": NOON,
+            "expires_at": ONE,
+        },
+        "payment_events": {
+            "id": SECOND,
+            "draft_id": FIRST,
+            "at": NOON,
+            "source": "webhook",
+            "event": {"kind": "paid"},
+            "verdict": "applied",
+            "state": "completed",
+        },
+        "webhook_events": {"gateway": "paymob", "event_id": "event-2"},
+        "webhook_deliveries": {
+            "id": SECOND,
+            "received_at": NOON,
+            "gateway": "paymob",
+            "event_id": "event-1",
+            "draft_id": FIRST,
+            "verdict": "applied",
+            "body": "\\x7b7d",
+            "headers": {},
+            "query": {},
+        },
+        "unmatched_events": {
+            "id": SECOND,
+            "gateway": "paymob",
+            "event_id": "event-2",
+            "fact": {"kind": "paid"},
+            "received_at": NOON,
+            "flagged": False,
+            "next_check_at": NOON,
+            "attempts": 0,
+            "version": 0,
+        },
+        "fulfilments": {
+            "id": SECOND,
+            "draft_id": SECOND,
+            "state": "due",
+            "created_at": NOON,
+            "next_check_at": NOON,
+            "attempts": 0,
+            "version": 0,
+        },
+    }
+)
+
+INSERT: Final = MappingProxyType(
+    {
+        "products": "INSERT INTO products SELECT * FROM jsonb_populate_record(NULL::products, $1)",
+        "payment_drafts": "INSERT INTO payment_drafts SELECT * FROM jsonb_populate_record(NULL::payment_drafts, $1)",
+        "payment_events": "INSERT INTO payment_events SELECT * FROM jsonb_populate_record(NULL::payment_events, $1)",
+        "webhook_events": "INSERT INTO webhook_events SELECT * FROM jsonb_populate_record(NULL::webhook_events, $1)",
+        "webhook_deliveries": (
+            "INSERT INTO webhook_deliveries SELECT * FROM jsonb_populate_record(NULL::webhook_deliveries, $1)"
+        ),
+        "unmatched_events": (
+            "INSERT INTO unmatched_events SELECT * FROM jsonb_populate_record(NULL::unmatched_events, $1)"
+        ),
+        "fulfilments": "INSERT INTO fulfilments SELECT * FROM jsonb_populate_record(NULL::fulfilments, $1)",
+    }
+)
+
+# What is there already: a completed draft with everything that hangs on it.
+GIVEN: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("products", {"id": "tshirt"}),
+    (
+        "payment_drafts",
+        {
+            "id": FIRST,
+            "idempotency_key": "key-of-the-first!",
+            "fingerprint": "\\x" + "01" * 32,
+            "state": "completed",
+            "transaction_reference_id": "order-1",
+            "payment_reference": "payment-1",
+            "action": ACTION,
+        },
+    ),
+    ("payment_events", {"id": FIRST}),
+    ("webhook_events", {"event_id": "event-1"}),
+    ("webhook_deliveries", {"id": FIRST}),
+    ("unmatched_events", {"id": FIRST, "event_id": "event-1"}),
+    ("fulfilments", {"id": FIRST, "draft_id": FIRST}),
+)
+
+CHECK, UNIQUE, FOREIGN = asyncpg.CheckViolationError, asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError
+TOO_LONG, MISSING = asyncpg.StringDataRightTruncationError, asyncpg.NotNullViolationError
+
+# table, columns changed, the kind of refusal, and words of the definition of the constraint that must refuse.
+Case = tuple[str, dict[str, Any], type[asyncpg.PostgresError], str]
+REFUSED: Final[tuple[Case, ...]] = (
+    ("products", {"id": ""}, CHECK, "char_length(id)"),
+    ("products", {"id": "p" * 101}, CHECK, "char_length(id)"),
+    ("products", {"id": "tshirt"}, UNIQUE, "PRIMARY KEY (id)"),
+    ("payment_drafts", {"id": FIRST}, UNIQUE, "PRIMARY KEY (id)"),
+    ("payment_drafts", {"amount_minor": 0}, CHECK, "amount_minor > 0"),
+    ("payment_drafts", {"amount_minor": -30000}, CHECK, "amount_minor > 0"),
+    ("payment_drafts", {"currency": "egp"}, CHECK, "currency ~"),
+    ("payment_drafts", {"currency": "EG"}, CHECK, "currency ~"),
+    ("payment_drafts", {"currency": "E£P"}, CHECK, "currency ~"),
+    ("payment_drafts", {"currency": "EGPX"}, TOO_LONG, ""),
+    ("payment_drafts", {"state": "paid"}, CHECK, "'awaiting_user_action'"),
+    ("payment_drafts", {"state": "COMPLETED"}, CHECK, "'awaiting_user_action'"),
+    ("payment_drafts", {"state": ""}, CHECK, "'awaiting_user_action'"),
+    ("payment_drafts", {"state": None}, MISSING, ""),
+    ("payment_drafts", {**AWAITING, "transaction_reference_id": None}, CHECK, "action IS NOT NULL"),
+    ("payment_drafts", {**AWAITING, "action": None}, CHECK, "action IS NOT NULL"),
+    ("payment_drafts", {"state": "refunded", "refunded_minor": 30001}, CHECK, "refunded_minor >= 0"),
+    ("payment_drafts", {"state": "partially_refunded", "refunded_minor": -1}, CHECK, "refunded_minor >= 0"),
+    ("payment_drafts", {"state": "completed", "refunded_minor": 1}, CHECK, "refunded_minor > 0"),
+    ("payment_drafts", {"state": "partially_refunded"}, CHECK, "refunded_minor > 0"),
+    ("payment_drafts", {"state": "refunded"}, CHECK, "refunded_minor"),
+    ("payment_drafts", {"state": "refunded", "refunded_minor": 29999}, CHECK, "refunded_minor = amount_minor"),
+    ("payment_drafts", {"claimed_by": NOBODY}, CHECK, "claimed_until IS NULL"),
+    ("payment_drafts", {"claimed_until": ONE}, CHECK, "claimed_until IS NULL"),
+    ("payment_drafts", {**CLAIM, **AWAITING}, CHECK, "claimed_by IS NULL"),
+    ("payment_drafts", {**CLAIM, "state": "completed"}, CHECK, "claimed_by IS NULL"),
+    ("payment_drafts", {**CLAIM, "state": "failed"}, CHECK, "claimed_by IS NULL"),
+    ("payment_drafts", {"idempotency_key": "key-of-the-first!"}, UNIQUE, "UNIQUE (idempotency_key)"),
+    ("payment_drafts", {"idempotency_key": "k" * 15}, CHECK, "char_length(idempotency_key)"),
+    ("payment_drafts", {"idempotency_key": "k" * 201}, CHECK, "char_length(idempotency_key)"),
+    ("payment_drafts", {"fingerprint": "\\x" + "02" * 31}, CHECK, "octet_length(fingerprint)"),
+    ("payment_drafts", {"fingerprint": "\\x" + "02" * 33}, CHECK, "octet_length(fingerprint)"),
+    ("payment_drafts", {"fingerprint": None}, MISSING, ""),
+    ("payment_drafts", {"transaction_reference_id": "order-1"}, UNIQUE, "(gateway, transaction_reference_id)"),
+    ("payment_drafts", {"transaction_reference_id": ""}, CHECK, "char_length(transaction_reference_id)"),
+    ("payment_drafts", {"transaction_reference_id": "r" * 201}, CHECK, "char_length(transaction_reference_id)"),
+    ("payment_drafts", {"payment_reference": "payment-1"}, UNIQUE, "(gateway, payment_reference)"),
+    ("payment_drafts", {"payment_reference": ""}, CHECK, "char_length(payment_reference)"),
+    ("payment_drafts", {"payment_reference": "r" * 201}, CHECK, "char_length(payment_reference)"),
+    ("payment_drafts", {"product_id": ""}, CHECK, "char_length(product_id)"),
+    ("payment_drafts", {"method": ""}, CHECK, "char_length(method)"),
+    ("payment_drafts", {"method": "m" * 51}, CHECK, "char_length(method)"),
+    ("payment_drafts", {"gateway": ""}, CHECK, "char_length(gateway)"),
+    ("payment_drafts", {"order_reference": ""}, CHECK, "char_length(order_reference)"),
+    ("payment_drafts", {"order_reference": "o" * 201}, CHECK, "char_length(order_reference)"),
+    ("payment_drafts", {"reason": "r" * 101}, CHECK, "char_length(reason)"),
+    ("payment_drafts", {"registration_attempt": 0}, CHECK, "registration_attempt > 0"),
+    ("payment_drafts", {"capture_attempt": 0}, CHECK, "capture_attempt > 0"),
+    ("payment_drafts", {"attempts": -1}, CHECK, "attempts >= 0"),
+    ("payment_drafts", {"version": -1}, CHECK, "version >= 0"),
+    ("payment_drafts", {"expires_at": HOUR_BEFORE}, CHECK, "expires_at > created_at"),
+    ("payment_drafts", {"expires_at": NOON}, CHECK, "expires_at > created_at"),
+    ("payment_events", {"id": FIRST}, UNIQUE, "PRIMARY KEY (id)"),
+    ("payment_events", {"draft_id": NOBODY}, FOREIGN, "REFERENCES payment_drafts"),
+    ("payment_events", {"source": "rumour"}, CHECK, "'sweep'"),
+    ("payment_events", {"verdict": "unmatched"}, CHECK, "'stale'"),
+    ("payment_events", {"review_reason": "r" * 101}, CHECK, "char_length(review_reason)"),
+    ("payment_events", {"state": "s" * 51}, CHECK, "char_length(state)"),
+    ("payment_drafts", {"hinted_payment_reference": ""}, CHECK, "char_length(hinted_payment_reference)"),
+    ("webhook_events", {"event_id": "event-1"}, UNIQUE, "PRIMARY KEY (gateway, event_id)"),
+    ("webhook_events", {"event_id": ""}, CHECK, "char_length(event_id)"),
+    ("webhook_events", {"event_id": "e" * 201}, CHECK, "char_length(event_id)"),
+    ("webhook_events", {"gateway": ""}, CHECK, "char_length(gateway)"),
+    ("webhook_deliveries", {"id": FIRST}, UNIQUE, "PRIMARY KEY (id)"),
+    ("webhook_deliveries", {"draft_id": NOBODY}, FOREIGN, "REFERENCES payment_drafts"),
+    ("webhook_deliveries", {"verdict": "believed"}, CHECK, "'unmatched'"),
+    ("webhook_deliveries", {"gateway": ""}, CHECK, "char_length(gateway)"),
+    ("webhook_deliveries", {"event_id": ""}, CHECK, "char_length(event_id)"),
+    ("unmatched_events", {"id": FIRST}, UNIQUE, "PRIMARY KEY (id)"),
+    ("unmatched_events", {"event_id": "event-1"}, UNIQUE, "(gateway, event_id)"),
+    ("unmatched_events", {"event_id": ""}, CHECK, "char_length(event_id)"),
+    ("unmatched_events", {"gateway": ""}, CHECK, "char_length(gateway)"),
+    ("unmatched_events", {"attempts": -1}, CHECK, "attempts >= 0"),
+    ("unmatched_events", {"version": -1}, CHECK, "version >= 0"),
+    ("fulfilments", {"id": FIRST}, UNIQUE, "PRIMARY KEY (id)"),
+    ("fulfilments", {"draft_id": FIRST}, UNIQUE, "UNIQUE (draft_id)"),
+    ("fulfilments", {"draft_id": NOBODY}, FOREIGN, "REFERENCES payment_drafts"),
+    ("fulfilments", {"state": "lost", "next_check_at": None}, CHECK, "'dead'"),
+    ("fulfilments", {"state": "delivered", "next_check_at": None}, CHECK, "delivered_at IS NOT NULL"),
+    ("fulfilments", {"delivered_at": NOON}, CHECK, "delivered_at IS NOT NULL"),
+    ("fulfilments", {"state": "dead"}, CHECK, "next_check_at IS NOT NULL"),
+    ("fulfilments", {"next_check_at": None}, CHECK, "next_check_at IS NOT NULL"),
+    ("fulfilments", {"state": "delivered", "delivered_at": NOON}, CHECK, "next_check_at IS NOT NULL"),
+    ("fulfilments", {"last_error": "e" * 201}, CHECK, "char_length(last_error)"),
+    ("fulfilments", {"attempts": -1}, CHECK, "attempts >= 0"),
+    ("fulfilments", {"version": -1}, CHECK, "version >= 0"),
+)
+
+ACCEPTED: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    *((table, {}) for table in ROWS),
+    ("payment_drafts", CLAIM),
+    ("payment_drafts", AWAITING),
+    ("payment_drafts", {"state": "completed"}),
+    ("payment_drafts", {"state": "failed", "reason": "expired"}),
+    ("payment_drafts", {"state": "partially_refunded", "refunded_minor": 1}),
+    ("payment_drafts", {"state": "refunded", "refunded_minor": 30000}),
+    ("payment_drafts", {"gateway": "fawry", "transaction_reference_id": "order-1", "payment_reference": "payment-1"}),
+    ("payment_drafts", {"idempotency_key": "k" * 16, "amount_minor": 1, "currency": "KWD"}),
+    ("payment_drafts", {"idempotency_key": "k" * 200, "amount_minor": 10**15 - 1}),
+    ("webhook_events", {"gateway": "fawry", "event_id": "event-1"}),
+    ("webhook_deliveries", {"draft_id": None, "event_id": None, "verdict": "ignored"}),
+    ("fulfilments", {"state": "delivered", "delivered_at": NOON, "next_check_at": None}),
+    ("fulfilments", {"state": "dead", "next_check_at": None, "last_error": "410"}),
+)
+
+
+@pytest.fixture(scope="module")
+def shared_url(new_database: NewDatabase) -> str:
+    """One database for all cases: each is rolled back."""
+    return asyncio.run(new_database())
+
+
+@pytest.mark.parametrize(
+    "case", REFUSED, ids=lambda case: f"{case[0]}-{'-'.join(f'{k}={str(v)[:20]}' for k, v in case[1].items())}"
+)
+async def test_nonsense_is_refused_by_the_constraint_that_is_there_for_it(shared_url: str, case: Case) -> None:
+    """Whatever bug or hand at a prompt writes it. The definition is compared, so that no other rule refuses by luck."""
+    table, _, kind, words = case
+    async with given(shared_url) as connection:
+        error = await refusal(connection, case)
+        assert type(error) is kind, repr(error)
+        if words:
+            assert words in (await definitions(connection))[table, str(error.constraint_name)]
+
+
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: f"{case[0]}-{'-'.join(case[1])}")
+async def test_what_makes_sense_is_accepted(shared_url: str, case: tuple[str, dict[str, Any]]) -> None:
+    """Otherwise the refusals prove nothing."""
+    table, changed = case
+    async with given(shared_url) as connection:
+        await insert(connection, table, changed)
+
+
+async def test_no_constraint_is_without_a_case(shared_url: str) -> None:
+    """A rule that nothing has ever broken may be one that refuses nothing."""
+    broken = set()
+    async with given(shared_url) as connection:
+        for case in REFUSED:
+            error = await refusal(connection, case)
+            broken.add((case[0], str(error.constraint_name)))
+        there = set(await definitions(connection))
+    assert there - broken == set()
+
+
+async def test_a_valid_row_cannot_be_changed_into_nonsense(shared_url: str) -> None:
+    """The same rules hold for updates: the statements of every day are updates."""
+    statements = {
+        "UPDATE payment_drafts SET refunded_minor = 30001, state = 'refunded' WHERE id = $1": CHECK,
+        "UPDATE payment_drafts SET state = 'pending', claimed_by = id WHERE id = $1": CHECK,
+        "UPDATE payment_drafts SET claimed_by = id, claimed_until = now() WHERE id = $1": CHECK,
+        "UPDATE payment_drafts SET state = 'awaiting_user_action', action = NULL WHERE id = $1": CHECK,
+        "UPDATE payment_drafts SET expires_at = created_at WHERE id = $1": CHECK,
+        "DELETE FROM payment_drafts WHERE id = $1": FOREIGN,
+    }
+    async with given(shared_url) as connection:
+        for statement, kind in statements.items():
+            with pytest.raises(kind):
+                async with connection.transaction():
+                    await connection.execute(statement, uuid.UUID(FIRST))
+
+
+async def test_every_text_column_has_a_bound(shared_url: str) -> None:
+    """So the first line of the migration says. What is unbounded, an outsider fills."""
+    async with given(shared_url) as connection:
+        columns = await connection.fetch(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' "
+            "AND data_type = 'text' AND table_name <> 'schema_migrations'"
+        )
+        checks = Counter[str]()
+        for (table, _), definition in (await definitions(connection)).items():
+            for name in re.findall(r"char_length\((\w+)\)|\(?(\w+) = ANY", definition):
+                checks[f"{table}.{name[0] or name[1]}"] += 1
+    found = {f"{record['table_name']}.{record['column_name']}" for record in columns}
+    assert len(found) > 20
+    assert sorted(name for name in found if not checks[name]) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "words"),
+    [
+        ("payment_drafts", "state", set(State)),
+        ("payment_events", "verdict", set(Verdict)),
+        ("payment_events", "source", set(typing.get_args(Source))),
+        ("webhook_deliveries", "verdict", {*Verdict, "lookup", "unmatched", "ignored"}),
+    ],
+)
+async def test_the_words_of_a_check_are_those_of_the_code(
+    shared_url: str, table: str, column: str, words: set[str]
+) -> None:
+    """A state that only one of the two knows is found by a payment otherwise."""
+    async with given(shared_url) as connection:
+        lists = [
+            definition
+            for (name, _), definition in (await definitions(connection)).items()
+            if name == table and re.match(rf"CHECK \(\({column} = ANY \(ARRAY\[", definition)
+        ]
+    assert len(lists) == 1
+    assert set(re.findall(r"'(\w+)'::text", lists[0])) == set(map(str, words))
+
+
+async def test_one_payment_at_the_psp_completes_one_draft_and_the_other_goes_to_a_person(database_url: str) -> None:
+    """A PSP's bug or a shop's two drafts for one order: the constraint refuses, the code makes it a review."""
+    async with folding(database_url) as (fold, store):
+        first, second = await awaiting(fold, store, "order-1"), await awaiting(fold, store, "order-2")
+        await fold.deliver(paid(first, "event-1", payment="payment-1"), DELIVERY)
+
+        verdict = await fold.deliver(paid(second, "event-2", payment="payment-1"), DELIVERY)
+
+        assert verdict == "review"
+        row = await store.drafts.get(second.id)
+        assert row is not None
+        assert (row.draft.state, row.draft.needs_review) == (State.AWAITING_USER_ACTION, True)
+        assert row.draft.payment_reference is None
+        assert [entry["verdict"] for entry in await store.drafts.journal(second.id)] == ["applied", "review"]
+        assert (await store.drafts.journal(second.id))[-1]["review_reason"]
+        assert await store.pool.fetchval("SELECT array_agg(draft_id) FROM fulfilments") == [first.id]
+        assert await store.pool.fetchval("SELECT count(*) FROM webhook_deliveries WHERE verdict = 'review'") == 1
+        # The PSP sends it again: heard before. It sends it as a new event: a review again, still not an error.
+        assert await fold.deliver(paid(second, "event-2", payment="payment-1"), DELIVERY) == "repeated"
+        assert await fold.deliver(paid(second, "event-3", payment="payment-1"), DELIVERY) == "review"
+        # Its own money still completes it.
+        assert await fold.deliver(paid(second, "event-4", payment="payment-2"), DELIVERY) == "applied"
+        assert await store.pool.fetchval("SELECT count(*) FROM fulfilments") == 2
+
+
+async def test_a_lookup_that_finds_another_drafts_payment_ends_in_review_too(database_url: str) -> None:
+    """The same fact by the other way in. Asking again and again must not fill the journal."""
+    async with folding(database_url) as (fold, store):
+        first, second = await awaiting(fold, store, "order-1"), await awaiting(fold, store, "order-2")
+        await fold(first.id, [paid(first, "event-1", payment="payment-1")], source="lookup")
+
+        for _ in range(3):
+            row = await fold(second.id, [paid(second, "event-2", payment="payment-1")], source="lookup")
+            assert (row.draft.state, row.draft.needs_review) == (State.AWAITING_USER_ACTION, True)
+
+        assert [entry["verdict"] for entry in await store.drafts.journal(second.id)] == ["applied", "review"]
+
+
+async def test_a_registration_under_another_drafts_reference_ends_in_review(database_url: str) -> None:
+    """A PSP that gives one order to two drafts would let one payment answer for both."""
+    async with folding(database_url) as (fold, store):
+        await awaiting(fold, store, "order-1")
+        second = await pending(store)
+
+        row = await fold(second.id, [registered("order-1")], source="initiate")
+
+        assert (row.draft.state, row.draft.needs_review) == (State.PENDING, True)
+        assert row.draft.transaction_reference_id is None
+
+
+@pytest.mark.parametrize("by", ["draft id", "reference"])
+@pytest.mark.parametrize("events", ["one event", "twenty events"])
+async def test_twenty_deliveries_at_once_complete_a_draft_once_and_never_deadlock(
+    database_url: str, events: str, by: str
+) -> None:
+    """PSPs repeat themselves, from several machines. Locking in the other order deadlocked 90 of 100."""
+    async with folding(database_url, connections=20) as (fold, store):
+        draft = await awaiting(fold, store, "order-1")
+        facts = [paid(draft, "event-1" if events == "one event" else f"event-{n}", by=by) for n in range(20)]
+
+        verdicts = Counter(await asyncio.gather(*(fold.deliver(fact, DELIVERY) for fact in facts)))
+
+        assert verdicts == {"applied": 1, "repeated": 19}
+        row = await store.drafts.get(draft.id)
+        assert row is not None
+        assert (row.draft.state, row.draft.needs_review) == (State.COMPLETED, False)
+        assert await store.pool.fetchval("SELECT count(*) FROM fulfilments") == 1
+        journal = [entry["verdict"] for entry in await store.drafts.journal(draft.id)]
+        assert Counter(journal) == Counter(["applied", "applied"] + ["repeated"] * (0 if events == "one event" else 19))
+        assert await store.pool.fetchval("SELECT count(*) FROM webhook_deliveries") == 20
+    assert await deadlocks(database_url) == 0
+
+
+async def test_payments_of_one_reference_for_twenty_drafts_at_once_complete_one(database_url: str) -> None:
+    """Whoever comes first has it; the others wait on the index, then go to a person; none is an error."""
+    async with folding(database_url, connections=20) as (fold, store):
+        drafts = [await awaiting(fold, store, f"order-{n}") for n in range(20)]
+        facts = [paid(draft, f"event-{n}", payment="payment-1") for n, draft in enumerate(drafts)]
+
+        verdicts = Counter(await asyncio.gather(*(fold.deliver(fact, DELIVERY) for fact in facts)))
+
+        assert verdicts == {"applied": 1, "review": 19}
+        assert await store.pool.fetchval("SELECT count(*) FROM fulfilments") == 1
+    assert await deadlocks(database_url) == 0
+
+
+async def test_the_registration_and_its_payment_at_once_end_completed(database_url: str) -> None:
+    """A fast payer's webhook overtakes the answer of our own call: money never waits for our bookkeeping."""
+    async with folding(database_url, connections=20) as (fold, store):
+        drafts = [await pending(store) for _ in range(20)]
+        both: list[Awaitable[object]] = []
+        for n, draft in enumerate(drafts):
+            both.append(fold(draft.id, [registered(f"order-{n}")], source="initiate", release=CLAIMED))
+            both.append(fold.deliver(paid(draft, f"event-{n}", payment=f"payment-{n}"), DELIVERY))
+        await asyncio.gather(*both)
+
+        rows = await store.drafts.get_many([draft.id for draft in drafts])
+        assert [(row.draft.state, row.draft.needs_review) for row in rows] == [(State.COMPLETED, False)] * 20
+        assert {row.draft.transaction_reference_id for row in rows} == {f"order-{n}" for n in range(20)}
+        assert [row.claimed_by for row in rows] == [None] * 20
+        assert await store.pool.fetchval("SELECT count(*) FROM fulfilments") == 20
+    assert await deadlocks(database_url) == 0
+
+
+DELIVERY: Final = Delivery(body=b"{}", headers={}, query={})
+CLAIMED: Final = uuid.UUID(NOBODY)
+
+
+class _Unheard:
+    """Nobody waits for changes here."""
+
+    def draft(self, draft_id: uuid.UUID) -> None:
+        """Tell nobody."""
+
+    def due(self) -> None:
+        """Wake nobody."""
+
+
+@asynccontextmanager
+async def folding(database_url: str, connections: int = 2) -> AsyncIterator[tuple[Fold, Store]]:
+    """The one door, on a database."""
+    pool = await connect_pool(database_url, max_size=connections)
+    try:
+        store = Store(pool, Clock())
+        yield Fold(store, _Unheard()), store
+    finally:
+        await pool.close()
+
+
+async def pending(store: Store) -> PaymentDraft:
+    """A draft that an initiate has just claimed."""
+    clock = Clock()
+    draft = PaymentDraft(
+        id=new_id(),
+        gateway="paymob",
+        amount=Money(30000, "EGP"),
+        request=DraftRequest(product_id="tshirt", amount="300", method=Method.CARD, currency="EGP"),
+        created_at=clock.now(),
+        expires_at=clock.now() + timedelta(hours=1),
+    )
+    row = await store.drafts.claim(
+        draft, key=str(uuid.uuid4()), fingerprint=b"f" * 32, claim=CLAIMED, lifetime=timedelta(hours=1)
+    )
+    return row.draft
+
+
+async def awaiting(fold: Fold, store: Store, reference: str) -> PaymentDraft:
+    """A draft that the PSP has registered."""
+    draft = await pending(store)
+    return (await fold(draft.id, [registered(reference)], source="initiate", release=CLAIMED)).draft
+
+
+def registered(reference: str) -> GatewayEvent:
+    """The PSP knows a draft."""
+    action = RedirectUrl(url="https://psp.example/1", display="redirect")
+    return GatewayEvent(
+        kind=Kind.REGISTERED,
+        gateway="paymob",
+        event_id=f"registered-{reference}",
+        transaction_reference_id=reference,
+        action=action,
+    )
+
+
+def paid(draft: PaymentDraft, event_id: str, *, payment: str = "payment-1", by: str = "draft id") -> GatewayEvent:
+    """The money of a draft came."""
+    return GatewayEvent(
+        kind=Kind.PAID,
+        gateway="paymob",
+        event_id=event_id,
+        draft_id=draft.id if by == "draft id" else None,
+        transaction_reference_id=draft.transaction_reference_id,
+        payment_reference=payment,
+        amount=draft.amount,
+    )
+
+
+async def deadlocks(database_url: str) -> int:
+    """How many the database saw, also those that a retry hid. Its connections are closed, so all is counted."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        found: int = await connection.fetchval(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
+    finally:
+        await connection.close()
+    return found
+
+
+@asynccontextmanager
+async def given(database_url: str) -> AsyncIterator[Connection]:
+    """A connection in a transaction that is rolled back, with one valid row in each table."""
+    connection = await asyncpg.connect(database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        for table, changed in GIVEN:
+            await insert(connection, table, changed)
+        yield connection
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+async def insert(connection: Connection, table: str, changed: dict[str, Any]) -> None:
+    """Insert the table's valid row with some columns changed; a fulfilment gets the draft it is for."""
+    row = {**ROWS[table], **changed}
+    if row.get("draft_id") == SECOND:
+        await insert(connection, "payment_drafts", {})
+    await connection.execute(INSERT[table], json.dumps(row))
+
+
+async def refusal(connection: Connection, case: Case) -> asyncpg.PostgresError:
+    """What the database says to a case; the connection stays usable."""
+    table, changed, _, _ = case
+    try:
+        async with connection.transaction():
+            await insert(connection, table, changed)
+            await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    except asyncpg.PostgresError as error:
+        return error
+    pytest.fail(f"accepted: {case}")
+
+
+async def definitions(connection: Connection) -> dict[tuple[str, str], str]:
+    """Every rule of our tables but NOT NULL, by table and name."""
+    records = await connection.fetch(
+        "SELECT c.relname, n.conname, pg_get_constraintdef(n.oid) AS definition FROM pg_constraint n "
+        "JOIN pg_class c ON c.oid = n.conrelid WHERE c.relnamespace = 'public'::regnamespace "
+        "AND n.contype <> 'n' AND c.relname <> 'schema_migrations'"
+    )
+    return {(record["relname"], record["conname"]): record["definition"] for record in records}
