@@ -13,7 +13,7 @@ import structlog
 
 from qirsh.clock import Clock
 from qirsh.errors import GatewayError
-from qirsh.gateways.base import Gateway
+from qirsh.gateways.base import Gateway, Surroundings
 from qirsh.gateways.http import Effect, PspClient
 from qirsh.gateways.registry import GATEWAYS
 from qirsh.payments import Payments
@@ -54,11 +54,12 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         pool = await connect_pool(database_url, max_size=settings.database_pool)
         stack.push_async_callback(close_pool, pool)
         store = Store(pool, clock)
+        surroundings = Surroundings(settings.public_url, settings.dev, clock.now)
         gateways = {}
         for name, make in GATEWAYS.items():
             credentials = getattr(settings, name)
             if credentials is not None:
-                gateways[name] = make(credentials)
+                gateways[name] = make(credentials, surroundings)
                 stack.push_async_callback(gateways[name].aclose)
         router = PaymentMethodRouter(gateway.profile for gateway in gateways.values())
         publisher = Publisher(pool)

@@ -1,10 +1,11 @@
 """What a gateway is: a few verbs that return facts. Protocols, so there is nothing to inherit and nothing to forget."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol, runtime_checkable
 from uuid import UUID
@@ -25,6 +26,15 @@ class Standing(StrEnum):
     """Money is moving, or under the PSP's review."""
     CLOSED = "closed"
     """Nothing more will come of it by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a gateway may know of the server that it runs in."""
+
+    public_url: str
+    dev: bool
+    now: Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from qirsh.gateways.base import Gateway
+from qirsh.gateways.base import Gateway, Surroundings
 from qirsh.gateways.paymob import Paymob
 
-GATEWAYS: Final[dict[str, Callable[[Any], Gateway]]] = {
+GATEWAYS: Final[dict[str, Callable[[Any, Surroundings], Gateway]]] = {
     "paymob": Paymob,
 }
-"""Name in the configuration → what makes the gateway from its credentials."""
+"""Name in the configuration → what makes the gateway from its credentials and its surroundings."""
