@@ -54,6 +54,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         pool = await connect_pool(database_url, max_size=settings.database_pool)
         stack.push_async_callback(close_pool, pool)
         store = Store(pool, clock)
+        surroundings = Surroundings(settings.public_url, settings.dev, clock.now)
         gateways = {}
         surroundings = Surroundings(settings.public_url, settings.dev, clock.now)
         for name, make in GATEWAYS.items():

@@ -137,8 +137,11 @@ class Payments:
         """The payer's browser is back at a PSP's one fixed address: find which draft it was, and catch up with it."""
         gateway = self._gateways.get(gateway_name)
         hint = gateway.read_return(query) if isinstance(gateway, ReadsReturn) else None
-        row = await self._store.drafts.find(hint) if hint is not None else None
-        return None if row is None else await self._caught_up(row)
+        row = None if hint is None else await self._store.drafts.find(hint)
+        if hint is None or row is None:
+            return None
+        named = msgspec.structs.replace(row.draft, hinted_payment_reference=hint.payment_reference)
+        return await self._caught_up(replace(row, draft=named))
 
     async def come_back_to(self, gateway_name: str, draft_id: UUID, *, cancelled: bool) -> Row | None:
         """The payer's browser is back at the draft's own address. It may say anything: only the PSP is believed."""
@@ -151,8 +154,6 @@ class Payments:
         """Ask the PSP, and capture what is approved, while the payer waits a little; the sweep goes on otherwise."""
         if row.draft.state not in _OPEN:
             return row
-        named = msgspec.structs.replace(row.draft, hinted_payment_reference=hint.payment_reference)
-        row = replace(row, draft=named)
         try:
             async with asyncio.timeout(RETURN_SECONDS):
                 return await self._catch_up_together(row)

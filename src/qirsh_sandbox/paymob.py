@@ -1,4 +1,4 @@
-"""The fake Paymob (Accept, Egypt): token, order, payment key, pay, inquiry, refund and void of the classic flow.
+"""The fake Paymob (Accept, Egypt): token, order, payment key, pay, inquiry, refund and void, shared by both its flows.
 
 https://developers.paymob.com/egypt, and the answers that its clients have recorded; where neither says anything, the
 choice is the sandbox's own: 404 for an inquiry without a match, 401 for a payment key that cannot be used.
@@ -17,10 +17,13 @@ from . import paymob_payer
 from .config import PaymobConfig
 from .deliveries import Sealed
 from .paymob_book import Book
+from .paymob_checkout import Checkout
 from .paymob_forms import read_form
+from .paymob_intention import Intentions
 from .paymob_pages import Pages
-from .paymob_records import Order, Outcome, PaymentKey, Transaction
-from .paymob_shapes import auth_answer, order_shape, wallet_page_url
+from .paymob_pay import pay_at_kiosk, pay_by_wallet
+from .paymob_records import Order, PaymentKey, Transaction
+from .paymob_shapes import auth_answer, order_shape
 from .paymob_signing import callback_hmac, make_token, read_token
 from .psp import LedgerRow, PayerCommand, Refused, Route, World, json_answer
 
@@ -29,9 +32,6 @@ _KEY_SECONDS: Final = 3600  # the documented default of a payment key
 _MAX_KEY_SECONDS: Final = 3_110_400  # 36 days, the longest that any page of Paymob's names
 _MAX_TOKEN: Final = 8000  # a payment key is about a thousand characters, and grows with the payer's data
 _PAGE_SIZE: Final = 20
-_MOBILE: Final = re.compile(r"01[0125][0-9]{8}")
-_WALLET_WAITS: Final = Outcome(success=False, message="Transaction Created Successfully", txn_response_code="200")
-_BILL_WAITS: Final = Outcome(success=False, message="Pending Payment", txn_response_code="05")
 
 
 class Paymob:
@@ -44,7 +44,9 @@ class Paymob:
         self._clock = world.clock
         self._webhook = f"{webhooks}/paymob" if webhooks else ""
         self._book = Book(config, world, self)
+        self._intentions = Intentions(config, self._book)
         self._pages = Pages(config, self._book, returns)
+        self._checkout = Checkout(config, self._book, self._pages)
 
     def routes(self) -> Sequence[Route]:
         """Return the data plane and the hosted pages."""
@@ -59,7 +61,9 @@ class Paymob:
             Route("GET", "/api/acceptance/transactions/{id}", self._show_transaction, "lookup"),
             Route("POST", "/api/acceptance/void_refund/refund", self._refund, "refund"),
             Route("POST", "/api/acceptance/void_refund/void", self._void, "refund"),
+            *self._intentions.routes(),
             *self._pages.routes(),
+            *self._checkout.routes(),
         ]
 
     def ledger(self) -> list[LedgerRow]:
@@ -71,16 +75,17 @@ class Paymob:
         paymob_payer.act(self._book, self._clock, command)
 
     def seal(self, body: bytes, *, corrupt: bool) -> Sealed:
-        """Sign a callback: the signature travels in the address."""
-        if not self._webhook:
+        """Sign a callback: the signature travels in the address, which an intention may have named."""
+        transaction = msgspec.json.decode(body)["obj"]
+        key = self._book.key_of(transaction["id"])
+        address = (key and key.notification_url) or self._webhook
+        if not address:
             return Sealed("", {})
-        signature = callback_hmac(msgspec.json.decode(body)["obj"], self._config.hmac_secret)
+        signature = callback_hmac(transaction, self._config.hmac_secret)
         if corrupt:
             signature = f"{int(signature[0], 16) ^ 1:x}{signature[1:]}"
-        separator = "&" if "?" in self._webhook else "?"
-        return Sealed(
-            f"{self._webhook}{separator}{urlencode({'hmac': signature})}", {"Content-Type": "application/json"}
-        )
+        separator = "&" if "?" in address else "?"
+        return Sealed(f"{address}{separator}{urlencode({'hmac': signature})}", {"Content-Type": "application/json"})
 
     def wrong_amount(self, body: bytes) -> bytes:
         """Return the callback with one piastre more."""
@@ -173,21 +178,11 @@ class Paymob:
         identifier = f"{source.get('identifier', '')}"
         match source.get("subtype"):
             case "WALLET":
-                return json_answer(self._pay_by_wallet(token, identifier))
+                return json_answer(pay_by_wallet(self._book, token, identifier))
             case "AGGREGATOR":
-                _, key = self._book.usable(token, "aggregator")
-                bill = self._book.begin(key, "aggregator", pan="", sub_type="AGGREGATOR", outcome=_BILL_WAITS)
-                return json_answer(self._book.shape(bill))
+                return json_answer(pay_at_kiosk(self._book, token))
             case other:
                 raise Refused(400, {"source": {"subtype": [f'"{other}" is not a valid choice.']}})
-
-    def _pay_by_wallet(self, token: str, identifier: str) -> dict[str, Any]:
-        if not _MOBILE.fullmatch(identifier):
-            raise Refused(400, {"source": {"identifier": ["Enter a valid phone number."]}})
-        order, key = self._book.usable(token, "wallet")
-        transaction = self._book.begin(key, "wallet", pan=identifier, sub_type="wallet", outcome=_WALLET_WAITS)
-        url = wallet_page_url(transaction, order, self._book.merchant)
-        return {**self._book.shape(transaction), "redirect_url": url, "iframe_redirection_url": url}
 
     async def _inquire(self, request: web.Request) -> web.Response:
         form = await read_form(request)

@@ -4,6 +4,7 @@ Each public method is one atomic step: what it changed and the callbacks it owes
 """
 
 import secrets
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import msgspec
 from .clock import cairo_date
 from .config import PaymobConfig
 from .deliveries import Sender
-from .paymob_records import APPROVED, Kind, Order, Outcome, PaymentKey, Transaction
+from .paymob_records import APPROVED, Intention, Kind, Order, Outcome, PaymentKey, Transaction
 from .paymob_shapes import Merchant, claims_shape, transaction_shape
 from .paymob_signing import make_token
 from .psp import Refused, World, folded
@@ -23,7 +24,7 @@ _TRANSACTION_BASE: Final = 192_000_000
 
 
 class Book:
-    """Orders, payment keys and transactions of one merchant."""
+    """Orders, payment keys, intentions and transactions of one merchant."""
 
     def __init__(self, config: PaymobConfig, world: World, sender: Sender) -> None:
         self._world = world
@@ -36,6 +37,7 @@ class Book:
         store = world.store
         self.orders = Table(store, "paymob.order", Order)
         self.keys = Table(store, "paymob.key", PaymentKey)
+        self.intentions = Table(store, "paymob.intention", Intention)
         self.transactions = Table(store, "paymob.transaction", Transaction)
         self.merchant = Merchant(
             profile_id=int(store.fact("paymob.profile_id", f"{100_000 + secrets.randbelow(900_000)}")),
@@ -72,6 +74,45 @@ class Book:
         key = msgspec.structs.replace(key, token=make_token(claims, self.merchant.token_secret))
         self.put_key(key)
         return key
+
+    def open_intention(self, draft: Order, keys: Sequence[PaymentKey], *, seconds: int) -> Intention:
+        """Take an order and give the right to pay it by each of these keys, in one step."""
+        with self._world.store.transaction():
+            order, name = self.register(draft), f"pi_test_{secrets.token_hex(16)}"
+            extras = {"merchant_order_id": order.merchant_order_id}
+            issued = [
+                self.issue_key(
+                    msgspec.structs.replace(key, order_id=order.id, intention_id=name, extras={**key.extras, **extras}),
+                    seconds=seconds,
+                )
+                for key in keys
+            ]
+            intention = Intention(
+                id=name,
+                client_secret=f"egy_csk_test_{secrets.token_hex(16)}",
+                order_id=order.id,
+                tokens=[key.token for key in issued],
+                created_at=order.created_at,
+            )
+            self.intentions.put(intention, key=intention.client_secret, parent=f"{order.id}")
+        return intention
+
+    def keys_of(self, intention: Intention) -> list[PaymentKey]:
+        """Return an intention's payment keys, in the order of its methods."""
+        return [key for token in intention.tokens if (key := self.keys.get(token))]
+
+    def key_of(self, transaction_id: int) -> PaymentKey | None:
+        """Return the key that a transaction, or the parent of a refund or void, was made with."""
+        transaction = self.transactions.get(f"{transaction_id}")
+        return None if transaction is None else self.keys.get(transaction.payment_token)
+
+    def kind_of(self, integration_id: int) -> Kind | None:
+        """Return what an integration takes; None when there is no such integration."""
+        return self._integrations.get(integration_id)
+
+    def integration_of(self, kind: Kind) -> int:
+        """Return the integration that takes this kind."""
+        return next(number for number, each in self._integrations.items() if each == kind)
 
     def usable(self, token: str, kind: Kind) -> tuple[Order, PaymentKey]:
         """Return the key and its order when a payment of this kind may be tried with it."""

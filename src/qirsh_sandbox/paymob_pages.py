@@ -90,32 +90,36 @@ class Pages:
         ]
 
     async def _card_form(self, request: web.Request) -> web.Response:
-        return self._show_card_form(request, number=_TEST_CARDS[0], error="")
-
-    def _show_card_form(self, request: web.Request, *, number: str, error: str) -> web.Response:
         if request.match_info["iframe_id"] != f"{self._config.iframe_id}":
             return notice("Card payment", "There is no such iframe.", status=404)
+        return self.card_form(request.query.get("payment_token", ""))
+
+    async def _card_try(self, request: web.Request) -> web.Response:
+        if request.match_info["iframe_id"] != f"{self._config.iframe_id}":
+            return notice("Card payment", "There is no such iframe.", status=404)
+        return self.try_card(request, request.query.get("payment_token", ""), texts(await request.post()))
+
+    def card_form(self, token: str, *, number: str = _TEST_CARDS[0], error: str = "") -> web.Response:
+        """Return the card form of a payment key; it posts to the address that it is shown at."""
         try:
-            order, _ = self._book.usable(request.query.get("payment_token", ""), "card")
+            order, _ = self._book.usable(token, "card")
         except Refused as refusal:
             return notice("Card payment", refusal.detail, status=refusal.status)
         content = _CARD_FORM.substitute(
             order=order.id,
-            amount=escape(_money(order.amount_cents, order.currency)),
+            amount=escape(money(order.amount_cents, order.currency)),
             number=escape(number),
             error=error_line(error),
         )
         return page("Card payment", content, status=400 if error else 200)
 
-    async def _card_try(self, request: web.Request) -> web.Response:
-        form = _texts(await request.post())
+    def try_card(self, request: web.Request, token: str, form: Mapping[str, str]) -> web.Response:
+        """Make the try that a card form asked for, and send the browser back to the merchant."""
         number = form.get("card_number", "").replace(" ", "").replace("-", "")
         if not _is_card_number(number):
-            return self._show_card_form(request, number=number, error="This is not a card number.")
-        if request.match_info["iframe_id"] != f"{self._config.iframe_id}":
-            return notice("Card payment", "There is no such iframe.", status=404)
+            return self.card_form(token, number=number, error="This is not a card number.")
         try:
-            _, key = self._book.usable(request.query.get("payment_token", ""), "card")
+            _, key = self._book.usable(token, "card")
             sub_type = "Visa" if number.startswith("4") else "MasterCard"
             transaction = self._book.try_card(key, _card_outcome(form, number), pan=number[-4:], sub_type=sub_type)
         except Refused as refusal:
@@ -129,13 +133,13 @@ class Pages:
             return notice("Mobile wallet", refusal.detail, status=refusal.status)
         content = _WALLET_FORM.substitute(
             order=transaction.order_id,
-            amount=escape(_money(transaction.amount_cents, transaction.currency)),
+            amount=escape(money(transaction.amount_cents, transaction.currency)),
             wallet=escape(transaction.pan),
         )
         return page("Mobile wallet", content)
 
     async def _wallet_confirm(self, request: web.Request) -> web.Response:
-        form = _texts(await request.post())
+        form = texts(await request.post())
         try:
             transaction = self._waiting_wallet(request)
             outcome = _wallet_outcome(form, transaction.pan)
@@ -164,7 +168,8 @@ class Pages:
 
     def _go_back(self, request: web.Request, transaction: Transaction) -> web.Response:
         query = urlencode(redirect_query(self._book.shape(transaction), self._config.hmac_secret))
-        address = self._returns or f"{request.scheme}://{request.host}{POST_PAY}"
+        key = self._book.key_of(transaction.id)
+        address = (key and key.redirection_url) or self._returns or f"{request.scheme}://{request.host}{POST_PAY}"
         return see_other(f"{address}{'&' if '?' in address else '?'}{query}")
 
 
@@ -199,10 +204,11 @@ def _is_card_number(number: str) -> bool:
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
 
-def _texts(form: Mapping[str, str | bytearray | bytes | web.FileField]) -> dict[str, str]:
+def texts(form: Mapping[str, str | bytearray | bytes | web.FileField]) -> dict[str, str]:
     """Return a form's texts; an uploaded file has no place in these forms."""
     return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
-def _money(cents: int, currency: str) -> str:
+def money(cents: int, currency: str) -> str:
+    """Write an amount as the payer reads it."""
     return f"{currency} {cents // 100}.{cents % 100:02}"

@@ -107,7 +107,8 @@ def _try(book: Book, keys: Sequence[PaymentKey], waiting: Transaction | None, ac
         book.usable(waiting.payment_token, waiting.kind)
         book.settle(waiting, {"pay": WALLET_PAID, "decline": WALLET_DECLINED, "cancel": CANCELLED}[act])
     elif keys:
-        _, key = book.usable(keys[-1].token, "card")
+        cards = [key for key in keys if book.kind_of(key.integration_id) == "card"]
+        _, key = book.usable((cards or keys)[-1].token, "card")
         outcome: Outcome = {"pay": APPROVED, "decline": DECLINED, "cancel": CANCELLED}[act]
         book.try_card(key, outcome, **_CARD)
     else:

@@ -1,4 +1,4 @@
-"""What the fake Paymob remembers: orders, payment keys and transactions. Their wire shapes are in paymob_shapes.py."""
+"""What the fake Paymob remembers: orders, payment keys, intentions, transactions. Shapes are in paymob_shapes.py."""
 
 from typing import Any, Final, Literal, NamedTuple
 
@@ -34,6 +34,21 @@ class PaymentKey(msgspec.Struct, kw_only=True):
     lock_order_when_paid: bool
     created_at: float
     expires_at: float
+    # Only a key that an intention made has the rest; the two addresses stand in for the integration's callbacks.
+    intention_id: str = ""
+    notification_url: str = ""
+    redirection_url: str = ""
+    extras: dict[str, Any] = {}
+
+
+class Intention(msgspec.Struct, kw_only=True):
+    """One intention: an order, and a payment key for each method that its payer may pick."""
+
+    id: str
+    client_secret: str
+    order_id: int
+    tokens: list[str]
+    created_at: float
 
 
 class Transaction(msgspec.Struct, kw_only=True):

@@ -124,8 +124,13 @@ def transaction_shape(
 def claims_shape(key: PaymentKey, merchant: Merchant) -> dict[str, Any]:
     """Shape what a payment key says: inside the token, and again as `payment_key_claims` of its transactions."""
     billing_data = {name: value for name, value in key.billing_data.items() if name != "shipping_method"}
+    intention = {
+        "next_payment_intention": key.intention_id,
+        "notification_url": key.notification_url or None,
+        "redirection_url": key.redirection_url or None,
+    }
     return {
-        "extra": {},
+        "extra": key.extras,
         "user_id": merchant.user_id,
         "currency": key.currency,
         "order_id": key.order_id,
@@ -135,6 +140,7 @@ def claims_shape(key: PaymentKey, merchant: Merchant) -> dict[str, Any]:
         "lock_order_when_paid": key.lock_order_when_paid,
         "single_payment_attempt": False,
         "exp": int(key.expires_at),
+        **(intention if key.intention_id else {}),
     }
 
 

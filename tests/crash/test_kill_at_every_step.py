@@ -100,7 +100,7 @@ async def begun_and_killed(system: Killable, request: dict[str, Any], operation:
     world = system.world
     await world.fault(operation, kind, path=path, seconds=30)
     initiating = asyncio.create_task(world.initiate(**request))
-    draft_id = await eventually(
+    draft_id: str = await eventually(
         lambda: world.fetchval(
             "SELECT id::text FROM payment_drafts WHERE idempotency_key = $1", request["idempotency_key"]
         ),

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import pytest
 from unit_psp import answer, closed_port, psp, read_request
-from unit_support import data_json, each_shared, shared_json
+from unit_support import SURROUNDINGS, data_json, each_shared, shared_json
 
 from qirsh.draft import DeclineCode, GatewayEvent, Kind
 from qirsh.errors import WebhookMalformed, WebhookNotAuthentic
@@ -105,7 +105,8 @@ def account(base_url: str, secret: str = SECRET, integration: int = INTEGRATION)
                 "iframe_id": 1,
                 "base_url": base_url,
             }
-        )
+        ),
+        SURROUNDINGS,
     )
 
 

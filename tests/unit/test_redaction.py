@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from unit_drafts import draft_in
-from unit_support import SOURCE
+from unit_support import SOURCE, SURROUNDINGS
 
 from qirsh.draft import State
 from qirsh.errors import (
@@ -80,7 +80,7 @@ def test_every_field_that_sounds_secret_is_one() -> None:
 def test_credentials_and_what_holds_them_show_no_secret() -> None:
     """The gateway and its account live as long as the server, so they are in every traceback's locals."""
     credentials = Credentials.model_validate(PAYMOB)
-    gateway = Paymob(credentials)
+    gateway = Paymob(credentials, SURROUNDINGS)
     for thing in (credentials, gateway, gateway.profile, PspClient("https://psp.example", psp="Psp")):
         assert SECRET not in shown(thing)
 

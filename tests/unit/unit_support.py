@@ -1,11 +1,14 @@
 """What the unit tests share: where things are, the vectors beside the checkout, and how hard a property is tried."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from hypothesis import settings
+
+from qirsh.gateways.base import Surroundings
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parents[1]
@@ -49,3 +52,7 @@ def each_shared(pattern: str) -> list[Any]:
     found = sorted(SHARED.glob(pattern))
     assert found, f"no shared/{pattern}: what did they prove?"
     return [pytest.param(str(file.relative_to(SHARED)), id=file.stem) for file in found]
+
+
+SURROUNDINGS = Surroundings("https://pay.example", dev=True, now=lambda: datetime.now(UTC))
+"""A server for gateways that are made by hand."""

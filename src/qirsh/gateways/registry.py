@@ -7,6 +7,6 @@ from qirsh.gateways.base import Gateway, Surroundings
 from qirsh.gateways.paymob import Paymob
 
 GATEWAYS: Final[dict[str, Callable[[Any, Surroundings], Gateway]]] = {
-    "paymob": lambda credentials, _: Paymob(credentials),
+    "paymob": Paymob,
 }
 """Name in the configuration → what makes the gateway from its credentials and its surroundings."""

@@ -1,22 +1,24 @@
-"""One Paymob merchant account: its credentials, its token, and the calls of the accept flow.
+"""One Paymob merchant account: its token, and the calls of the accept and the intention flow.
 
-https://developers.paymob.com/egypt: authentication request, order registration, payment key, transaction inquiry.
+https://developers.paymob.com/egypt: authentication request, order registration, payment key, intention, inquiry.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr, model_validator
 
 from qirsh.draft import PaymentDraft
 from qirsh.errors import GatewayMisconfigured, GatewayProtocolError, GatewayRejected, GatewayUnavailable
-from qirsh.gateways.base import seconds_left
+from qirsh.gateways.base import Surroundings, seconds_left
 from qirsh.gateways.http import CALL_SECONDS, Effect, PspClient
-from qirsh.gateways.paymob.transactions import Transaction, read_transaction
+from qirsh.gateways.paymob.bodies import intention_body, order_body, pay_body, payment_key_body
+from qirsh.gateways.paymob.credentials import Credentials
+from qirsh.gateways.paymob.transactions import Transaction, read_pay_answer, read_transaction
 from qirsh.methods import Method
 
 TOKEN_SECONDS: Final = 55 * 60
@@ -25,46 +27,24 @@ ORDER_PAGES: Final = 3
 """How far back an order nobody tried to pay is searched: what was lost was registered moments ago."""
 
 
-class Credentials(BaseModel):
-    """What the Paymob dashboard gives: https://developers.paymob.com/egypt/getting-started."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order at Paymob: found with its newest transaction, or just opened with what its intention hands out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    flow: Literal["accept"] = "accept"
-    api_key: SecretStr = Field(min_length=1)
-    secret_key: SecretStr | None = None
-    public_key: str | None = None
-    hmac_secret: SecretStr = Field(min_length=1)  # an empty HMAC key would let anyone sign
-    card_integration_id: PositiveInt | None = None
-    iframe_id: PositiveInt | None = None
-    wallet_integration_id: PositiveInt | None = None
-    kiosk_integration_id: PositiveInt | None = None
-    base_url: str = "https://accept.paymob.com"
-
-    @model_validator(mode="after")
-    def _whole(self) -> "Credentials":
-        if (self.card_integration_id is None) != (self.iframe_id is None):
-            missing = "iframe_id" if self.iframe_id is None else "card_integration_id"
-            raise ValueError(f"cards need both card_integration_id and iframe_id: set {missing}")
-        return self
-
-    def integrations(self) -> Mapping[Method, int]:
-        """The integration id of each method that has all it needs."""
-        found: dict[Method, int] = {}
-        if self.card_integration_id and self.iframe_id:
-            found[Method.CARD] = self.card_integration_id
-        if self.wallet_integration_id:
-            found[Method.VODAFONE_CASH] = self.wallet_integration_id
-        return found
+    id: str
+    transaction: Transaction | None = None
+    payment_token: str | None = None
+    client_secret: str | None = None
 
 
 class Account:
     """What we ask of Paymob, one method a call. Errors as `PspClient.call` raises them."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, surroundings: Surroundings) -> None:
         """Talk to Paymob as the merchant of these credentials."""
         self.integrations = credentials.integrations()
-        self._api_key = credentials.api_key
+        self._credentials = credentials
+        self._public_url = surroundings.public_url.rstrip("/")
         self._client = PspClient(credentials.base_url, psp="Paymob")
         self._token: tuple[str, float] | None = None
         self._token_lock = asyncio.Lock()
@@ -76,23 +56,11 @@ class Account:
             await self._bearer()
         return self._owner
 
-    async def create_order(self, draft: PaymentDraft, reference: str) -> str:
+    async def open_order(self, draft: PaymentDraft, reference: str) -> Order:
         """Register an order under our reference; Paymob refuses a reference it has seen, for ever."""
-        request, name = draft.request, draft.request.product_name or draft.request.product_id
-        item = {
-            "name": name[:50],
-            "amount_cents": str(draft.amount.amount_minor // request.quantity),
-            "description": name[:255],
-            "quantity": str(request.quantity),
-        }
-        body = {
-            "delivery_needed": False,
-            "amount_cents": str(draft.amount.amount_minor),
-            "currency": draft.amount.currency,
-            "merchant_order_id": reference,
-            "items": [item],
-        }
-        return _id_of(await self._authorised("POST", "/api/ecommerce/orders", json=body))
+        if self._credentials.flow == "intention":
+            return await self._intention(draft, reference)
+        return Order(_id_of(await self._authorised("POST", "/api/ecommerce/orders", json=order_body(draft, reference))))
 
     async def listed_order(self, references: tuple[str, ...]) -> str | None:
         """An order nobody tried to pay has no transaction; only the list of orders knows it."""
@@ -118,15 +86,7 @@ class Account:
         answer = await self._authorised(
             "POST",
             "/api/acceptance/payment_keys",
-            json={
-                "amount_cents": str(draft.amount.amount_minor),
-                "expiration": int((draft.expires_at - draft.created_at).total_seconds()),
-                "order_id": order_id,
-                "billing_data": _billing_data(draft),
-                "currency": draft.amount.currency,
-                "integration_id": self._integration(draft.request.method),
-                "lock_order_when_paid": True,
-            },
+            json=payment_key_body(draft, order_id, self._integration(draft.request.method)),
         )
         token = answer.get("token") if isinstance(answer, dict) else None
         if not isinstance(token, str) or not token:
@@ -138,20 +98,14 @@ class Account:
             raise GatewayMisconfigured(f"Paymob's integration for {method} is not configured any more: restore it.")
         return self.integrations[method]
 
-    async def pay_wallet(self, draft: PaymentDraft, payment_token: str) -> Transaction:
-        """Ask the wallet to pay; the payment token is the authority. Never twice while one is pending."""
+    async def pay(self, draft: PaymentDraft, payment_token: str) -> Transaction:
+        """Ask the wallet to pay, or the kiosks for a bill. Never twice while one is pending."""
         answer = await self._client.call(
-            "POST",
-            "/api/acceptance/payments/pay",
-            effect=Effect.MOVES,
-            json={
-                "source": {"identifier": draft.request.payer.phone, "subtype": "WALLET"},
-                "payment_token": payment_token,
-            },
+            "POST", "/api/acceptance/payments/pay", effect=Effect.MOVES, json=pay_body(draft, payment_token)
         )
-        transaction = read_transaction(answer)
+        transaction = read_pay_answer(answer)
         if transaction is None:
-            raise GatewayProtocolError("Paymob's answer to the wallet could not be read.")
+            raise GatewayProtocolError("Paymob's answer to the payment could not be read.")
         return transaction
 
     async def inquiry(self, key: Mapping[str, str]) -> Transaction | None:
@@ -165,6 +119,25 @@ class Account:
     async def aclose(self) -> None:
         """Close the connections to Paymob."""
         await self._client.aclose()
+
+    async def _intention(self, draft: PaymentDraft, reference: str) -> Order:
+        """The secret key is this call's only authority: a refused one is not mended by a fresh token."""
+        integration_id, secret_key = self._integration(draft.request.method), self._credentials.secret_key
+        assert secret_key is not None, "credentials without it are refused in this flow"
+        answer = await self._client.call(
+            "POST",
+            "/v1/intention/",
+            effect=Effect.MOVES,
+            json=intention_body(draft, reference, integration_id, self._public_url),
+            headers={"Authorization": f"Token {secret_key.get_secret_value()}"},
+        )
+        try:
+            read = msgspec.convert(answer, _IntentionAnswer)
+        except msgspec.ValidationError:
+            raise GatewayProtocolError("Paymob's intention could not be read.") from None
+        token = next((key.key for key in read.payment_keys if key.integration == integration_id), None)
+        # What a webhook signs as `order.id` is this number, never the intention's own pi_….
+        return Order(str(read.intention_order_id), payment_token=token, client_secret=read.client_secret)
 
     async def _shown(self, method: str, path: str, json: object = None) -> Transaction | None:
         """None only where Paymob says that there is none: an answer we cannot read says nothing at all."""
@@ -218,7 +191,7 @@ class Account:
                 "POST",
                 "/api/auth/tokens",
                 effect=Effect.READS,
-                json={"api_key": self._api_key.get_secret_value()},
+                json={"api_key": self._credentials.api_key.get_secret_value()},
             )
             try:
                 read = msgspec.convert(answer, _AuthAnswer)
@@ -255,19 +228,15 @@ class _AuthAnswer(msgspec.Struct):
     profile: _MerchantProfile = msgspec.field(default_factory=_MerchantProfile)
 
 
-def _billing_data(draft: PaymentDraft) -> dict[str, str]:
-    """All thirteen fields are mandatory. Paymob wants a name, an e-mail and a phone; the rest may be "NA"."""
-    payer = draft.request.payer
-    first, _, last = " ".join((payer.name or "NA").split()).partition(" ")
-    empty = ["apartment", "floor", "street", "building", "shipping_method", "postal_code", "city", "country", "state"]
-    return {
-        **dict.fromkeys(empty, "NA"),
-        "first_name": first[:50],
-        "last_name": (last or "NA")[:50],
-        # example.com can belong to nobody (RFC 2606), so no stranger is written to.
-        "email": payer.email or "payer@example.com",
-        "phone_number": f"+2{payer.phone}" if payer.phone else "+201000000000",
-    }
+class _IntentionKey(msgspec.Struct):
+    integration: int
+    key: str
+
+
+class _IntentionAnswer(msgspec.Struct):
+    intention_order_id: int
+    client_secret: Annotated[str, msgspec.Meta(min_length=1)]
+    payment_keys: tuple[_IntentionKey, ...] = ()
 
 
 def _id_of(order: Any) -> str:  # noqa: ANN401  a PSP's answer

@@ -1,20 +1,21 @@
-"""Paymob (Accept, Egypt): cards in an iframe and mobile wallets, in piastres.
+"""Paymob (Accept, Egypt): cards, mobile wallets and kiosk bills, in piastres.
 
-https://developers.paymob.com/egypt: accept flow, transaction webhooks, HMAC.
+https://developers.paymob.com/egypt: accept flow, Intention API, transaction webhooks, HMAC.
 
-Paymob honours no idempotency key. What keeps a registration single is that it refuses a merchant_order_id it has seen:
-our draft id. So a repeat finds the order of the first try instead of making another.
+Paymob honours no idempotency key. What keeps a registration single is that it refuses a merchant_order_id it has seen
+(in an intention, a special_reference): our draft id. So a repeat finds the order of the first try instead of making
+another. Both flows end in the same orders, transactions and callbacks; only how an order is opened differs.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from qirsh.actions import RedirectUrl
+from qirsh.actions import PaymentAction, RedirectUrl, ReferenceCode
 from qirsh.draft import GatewayEvent, Kind, PaymentDraft
 from qirsh.errors import (
     GatewayError,
@@ -25,8 +26,19 @@ from qirsh.errors import (
     WebhookMalformed,
     WebhookNotAuthentic,
 )
-from qirsh.gateways.base import Delivery, Hint, Lookup, Profile, Registration, SignaturePlace, Standing, deadline
-from qirsh.gateways.paymob.account import Account, Credentials
+from qirsh.gateways.base import (
+    Delivery,
+    Hint,
+    Lookup,
+    Profile,
+    Registration,
+    SignaturePlace,
+    Standing,
+    Surroundings,
+    deadline,
+)
+from qirsh.gateways.paymob.account import Account, Order
+from qirsh.gateways.paymob.credentials import Credentials
 from qirsh.gateways.paymob.transactions import (
     NAME,
     Callback,
@@ -46,14 +58,19 @@ OWNER_SECONDS: Final = 3.0
 """How long a webhook waits to learn our user id before its payment is treated as a hint."""
 
 
-class Paymob:
-    """The accept flow of one Paymob merchant account."""
+BILLERS: Final = "Aman, Masary"
+"""Where a kiosk bill of Paymob's is paid, as the payer reads it over the counter."""
 
-    def __init__(self, credentials: Credentials) -> None:
+
+class Paymob:
+    """One Paymob merchant account, in either of its flows."""
+
+    def __init__(self, credentials: Credentials, surroundings: Surroundings) -> None:
         """Serve the methods whose integration ids are configured."""
-        self._account = Account(credentials)
+        self._account = Account(credentials, surroundings)
         self._base_url = credentials.base_url.rstrip("/")
         self._iframe_id = credentials.iframe_id
+        self._public_key = credentials.public_key or ""
         self._hmac_secret = credentials.hmac_secret.get_secret_value()
 
     @property
@@ -68,22 +85,19 @@ class Paymob:
         )
 
     async def register(self, draft: PaymentDraft, *, key: str) -> Registration:  # noqa: ARG002  Paymob takes no key
-        """Make the order and its payment key, then hand out the iframe's address or the wallet's page.
+        """Open the order, then hand out the card page, the wallet's page or the bill's number.
 
-        https://developers.paymob.com/egypt: "Card payments", "Mobile wallets" of the accept flow.
+        https://developers.paymob.com/egypt: "Card payments", "Mobile wallets", "Kiosk payments", "Create intention".
         """
-        order_id, transaction = await self._order(draft)
-        card = draft.request.method is Method.CARD
-        if transaction is not None and transaction.paid:
-            raise GatewayOutcomeUnknown("Paymob has a payment for this order: it will be looked up.")
-        if transaction is not None and transaction.pending and not card:
-            return self._wallet_page(order_id, transaction)  # never a second pay while one is pending
+        order = await self._order(draft)
+        transaction, card = order.transaction, draft.request.method is Method.CARD
         with _order_stands():
-            payment_token = await self._account.payment_key(draft, order_id)
+            if transaction is not None and (transaction.paid or (transaction.pending and not card)):
+                return self._begun(draft, order.id, transaction)  # never a second pay while one is pending
             if card:
-                path = f"/api/acceptance/iframes/{self._iframe_id}?payment_token={quote(payment_token)}"
-                return Registration(order_id, RedirectUrl(self._base_url + path, "iframe"))
-            return self._wallet_page(order_id, await self._account.pay_wallet(draft, payment_token))
+                return Registration(order.id, await self._card_page(draft, order))
+            payment_token = order.payment_token or await self._account.payment_key(draft, order.id)
+            return self._begun(draft, order.id, await self._account.pay(draft, payment_token))
 
     async def lookup(self, draft: PaymentDraft) -> Lookup:
         """Ask the newest transaction of the order, and the one we know was paid.
@@ -147,28 +161,40 @@ class Paymob:
         """Close the connections to Paymob."""
         await self._account.aclose()
 
-    async def _order(self, draft: PaymentDraft) -> tuple[str, Transaction | None]:
-        """The order of this draft and, when it was tried before, its newest transaction."""
+    async def _order(self, draft: PaymentDraft) -> Order:
+        """The order of this draft: the one of an earlier try with its newest transaction, else a new one."""
+        references: tuple[str, ...] = _references(draft)
         if draft.in_doubt and (found := await self._found_order(draft)):
-            return found
-        for reference in _references(draft):
+            if self._can_show(draft, found):
+                return found
+            references = references[1:]
+        for reference in references:
             try:
-                return await self._account.create_order(draft, reference), None
+                return await self._account.open_order(draft, reference)
             except (GatewayRejected, GatewayOutcomeUnknown) as error:
                 if not _is_duplicate(error):
                     raise
             with _order_stands():
-                if found := await self._found_order(draft):
+                if (found := await self._found_order(draft)) and self._can_show(draft, found):
                     return found
-        raise GatewayOutcomeUnknown("Paymob says it has the order and does not show it.")
+        raise GatewayOutcomeUnknown("Paymob has the order, and neither shows it nor lets it be paid.")
 
-    async def _found_order(self, draft: PaymentDraft) -> tuple[str, Transaction | None] | None:
+    async def _found_order(self, draft: PaymentDraft) -> Order | None:
         """An order somebody tried to pay is named by its transaction; an untried one only by the list of orders."""
         transactions = await self._transactions(draft)
         if transactions:
-            return str(transactions[-1].order.id), transactions[-1]
+            return Order(str(transactions[-1].order.id), transactions[-1])
         order_id = await self._account.listed_order(_references(draft))
-        return (order_id, None) if order_id else None
+        return Order(order_id) if order_id else None
+
+    def _can_show(self, draft: PaymentDraft, found: Order) -> bool:
+        """Whether a payer can be sent to an order whose opening was answered to nobody.
+
+        Every order takes further payment keys, so a wallet, a kiosk and the iframe can go on with it. An intention's
+        own card page cannot: the lost answer had its client_secret. No payer can reach that order either, so without
+        an iframe a second intention is the only one that can be paid. An order that somebody did try is never left.
+        """
+        return draft.request.method is not Method.CARD or self._iframe_id is not None or found.transaction is not None
 
     async def _transactions(self, draft: PaymentDraft) -> list[Transaction]:
         """What Paymob shows of a draft, oldest first. The inquiry knows only the newest, maybe a refund's child."""
@@ -185,21 +211,37 @@ class Paymob:
         ours = [transaction for transaction in (*newest, *asked) if _is_of(draft, transaction)]
         return sorted(ours, key=lambda transaction: transaction.id)
 
-    def _wallet_page(self, order_id: str, transaction: Transaction) -> Registration:
-        """The wallet page asks for MPIN and OTP, so the payer is sent there; a second pay is never sent."""
-        url = transaction.redirect_url or transaction.details.get("redirect_url")
+    async def _card_page(self, draft: PaymentDraft, order: Order) -> RedirectUrl:
+        """The checkout of an intention where we hold its secret, else the iframe."""
+        if order.client_secret:
+            query = urlencode({"publicKey": self._public_key, "clientSecret": order.client_secret})
+            return RedirectUrl(f"{self._base_url}/unifiedcheckout/?{query}", "redirect")
+        if self._iframe_id is None:
+            raise GatewayOutcomeUnknown("Paymob knows a try of this order, which we never handed out.")
+        payment_token = await self._account.payment_key(draft, order.id)
+        path = f"/api/acceptance/iframes/{self._iframe_id}?payment_token={quote(payment_token)}"
+        return RedirectUrl(self._base_url + path, "iframe")
+
+    def _begun(self, draft: PaymentDraft, order_id: str, transaction: Transaction) -> Registration:
+        """What the payer of a begun wallet or kiosk payment must do; a second pay is never sent."""
         if transaction.paid:
-            raise GatewayOutcomeUnknown("Paymob took the money at once: it will be looked up.")
+            raise GatewayOutcomeUnknown("Paymob has a payment for this order: it will be looked up.")
         if not transaction.pending:
             raise GatewayRejected(
-                "Paymob refused the wallet: offer another payment method.",
+                "Paymob refused the payment: offer another payment method.",
                 reason=transaction.decline,
                 psp_code=str(transaction.details.get("txn_response_code", "")),
             )
+        kiosk = draft.request.method is Method.KIOSK
+        return Registration(order_id, _bill(draft, transaction) if kiosk else self._wallet_page(transaction))
+
+    def _wallet_page(self, transaction: Transaction) -> PaymentAction:
+        """The wallet page asks for MPIN and OTP, so the payer is sent there."""
+        url = transaction.redirect_url or transaction.details.get("redirect_url")
         schemes = {"https", urlsplit(self._base_url).scheme}
         if not isinstance(url, str) or urlsplit(url).scheme not in schemes:
             raise GatewayProtocolError("Paymob's wallet page could not be read.")
-        return Registration(order_id, RedirectUrl(url, "redirect"))
+        return RedirectUrl(url, "redirect")
 
     async def _is_ours(self, transaction: Transaction) -> bool:
         """Whether the signed account fields are this account's; an owner not known in time makes no fact."""
@@ -234,7 +276,13 @@ def _is_of(draft: PaymentDraft, transaction: Transaction) -> bool:
     return transaction.order.merchant_order_id in _references(draft)
 
 
+def _bill(draft: PaymentDraft, transaction: Transaction) -> PaymentAction:
+    """The number to quote; the transaction waits for days, and nothing but its success completes the draft."""
+    if transaction.bill_reference is None:
+        raise GatewayProtocolError("Paymob's bill reference could not be read.")
+    return ReferenceCode(code=transaction.bill_reference, biller=BILLERS, amount=draft.amount.major)
+
+
 def _is_duplicate(error: GatewayError) -> bool:
-    """Seen as 422 and as 500: what counts is the word."""
-    body = error.answer.body if error.answer else None
-    return isinstance(body, dict) and str(body.get("message", "")).lower() == "duplicate"
+    """Orders: seen as 422 and as 500. Intentions: nobody has published it. What counts is the word, wherever it is."""
+    return error.answer is not None and b"duplicate" in msgspec.json.encode(error.answer.body).lower()

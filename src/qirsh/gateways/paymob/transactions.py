@@ -121,6 +121,12 @@ class Transaction(msgspec.Struct):
         return self.success and not self.pending and not self.is_auth and not self.has_parent_transaction
 
     @property
+    def bill_reference(self) -> str | None:
+        """The number that a payer quotes at a kiosk."""
+        number = str(self.details.get("bill_reference", ""))
+        return number if number.isascii() and number.isdecimal() else None
+
+    @property
     def decline(self) -> DeclineCode:
         """Why it was refused, as far as Paymob says."""
         return DECLINES.get(str(self.details.get("txn_response_code", "")), DeclineCode.UNKNOWN)
@@ -156,6 +162,20 @@ def read_transaction(answer: object) -> Transaction | None:
     """A transaction from an answer or a callback; None where a field is missing or not of its type."""
     try:
         return msgspec.convert(answer, Transaction)
+    except msgspec.ValidationError:
+        return None
+
+
+def read_pay_answer(answer: object) -> Transaction | None:
+    """The transaction in an answer of `pay`; None where it cannot be read.
+
+    Captures show the usual object; Paymob's page on kiosk payments prints booleans as text and the order as a bare
+    number (https://docs.paymob.com/docs/kiosk-payments). Nothing is signed here, so both are read.
+    """
+    if isinstance(answer, dict) and not isinstance(answer.get("order"), dict):
+        answer = {**answer, "order": {"id": answer.get("order")}}
+    try:
+        return msgspec.convert(answer, Transaction, strict=False)
     except msgspec.ValidationError:
         return None
 
