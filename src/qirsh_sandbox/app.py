@@ -87,14 +87,17 @@ def _application(psps: Mapping[str, Psp], control: Control, faults: Faults) -> w
 def _guarded(psp: str, route: Route, faults: Faults) -> Handler:
     """Put the faults and the PSP's refusals around a handler."""
 
-    async def work(request: web.Request) -> web.StreamResponse:
+    async def work(request: web.Request, seconds: float) -> web.StreamResponse:
         try:
-            return await route.handler(request)
+            with route.claim(request):
+                if seconds:
+                    await faults.wait(request, seconds)
+                return await route.handler(request)
         except Refused as refusal:
-            return json_answer(refusal.body, refusal.status)
+            return json_answer(refusal.body, refusal.status, refusal.headers)
 
     async def handler(request: web.Request) -> web.StreamResponse:
         fault = faults.take(psp, route.operation, request.path) if route.operation else None
-        return await work(request) if fault is None else await disturb(faults, fault, request, work)
+        return await work(request, 0.0) if fault is None else await disturb(faults, fault, request, work)
 
     return handler
