@@ -1,6 +1,6 @@
 """The PSPs as local servers. Imports nothing from qirsh: a shared mistake would prove nothing."""
 
 from .app import Sandbox, start
-from .config import PaymobConfig, SandboxConfig
+from .config import PaymobConfig, PaypalConfig, SandboxConfig
 
-__all__ = ["PaymobConfig", "Sandbox", "SandboxConfig", "start"]
+__all__ = ["PaymobConfig", "PaypalConfig", "Sandbox", "SandboxConfig", "start"]

@@ -19,11 +19,21 @@ class PaymobConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PaypalConfig:
+    """The application at the fake PayPal, and the id of its one webhook, which is a part of what is signed."""
+
+    client_id: str = "sandbox_paypal_client_id"
+    client_secret: str = field(default="sandbox_paypal_client_secret", repr=False)
+    webhook_id: str = "SANDBOX-WEBHOOK-ID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxConfig:
     """Where the sandbox listens, keeps its state, and reaches the payment server.
 
     `webhooks` and `returns` are addresses without the PSP's name, which is appended: `<webhooks>/paymob`.
     An empty `webhooks` records every webhook and sends none. An empty `returns` ends the payer at a page of the PSP.
+    PayPal needs no `returns`: each order brings its own.
     Port 0 lets the system choose.
     """
 
@@ -33,3 +43,4 @@ class SandboxConfig:
     webhooks: str = ""
     returns: str = ""
     paymob: PaymobConfig = field(default_factory=PaymobConfig)
+    paypal: PaypalConfig = field(default_factory=PaypalConfig)

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import msgspec
 from aiohttp import web
 
-Work = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Work = Callable[[web.Request, float], Awaitable[web.StreamResponse]]  # the number: seconds that it takes longer
 CallKind = Literal[
     "reset",
     "reset_after_accept",
@@ -49,7 +49,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     psp: str
-    operation: Literal["token", "register", "capture", "lookup", "refund", "webhook"]
+    operation: Literal["token", "register", "capture", "lookup", "refund", "verify", "webhook"]
     kind: CallKind | WebhookKind
     times: int = 1
     seconds: float | None = None
@@ -120,7 +120,7 @@ class Faults:
 async def disturb(faults: Faults, fault: Fault, request: web.Request, work: Work) -> web.StreamResponse:
     """Answer a call as its fault says. `work` is what the PSP would have done."""
     if fault.kind.endswith("_after_accept"):
-        await work(request)
+        await work(request, 0.0)
     match fault.kind:
         case "reset" | "reset_after_accept":
             return reset(request)
@@ -128,8 +128,7 @@ async def disturb(faults: Faults, fault: Fault, request: web.Request, work: Work
             await faults.wait(request, _HANG_SECONDS if fault.seconds is None else fault.seconds)
             return reset(request)
         case "slow":
-            await faults.wait(request, _SLOW_SECONDS if fault.seconds is None else fault.seconds)
-            return await work(request)
+            return await work(request, _SLOW_SECONDS if fault.seconds is None else fault.seconds)
         case "html":
             return web.Response(text=_HTML, status=HTTPStatus.BAD_GATEWAY, content_type="text/html")
         case "rate_limit":

@@ -78,6 +78,8 @@ def act(book: Book, clock: Clock, command: PayerCommand) -> None:
                 _expire(book, clock, keys, waiting, order)
             case "pay" | "decline" | "cancel":
                 _try(book, keys, waiting, command.act)
+            case other:
+                raise CannotActError(f"Paymob knows no {other}")
     except Refused as refusal:
         raise CannotActError(refusal.detail) from refusal
 

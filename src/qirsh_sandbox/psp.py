@@ -1,7 +1,8 @@
 """What a fake PSP is to the rest of the sandbox. Adding one is a file that fits `Psp` and a line in app.py."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -12,9 +13,10 @@ from .deliveries import Deliveries, Sealed
 from .store import Store
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Operation = Literal["token", "register", "capture", "lookup", "refund", "webhook"]
-State = Literal["open", "paid", "partially_refunded", "refunded", "voided", "expired"]
-Act = Literal["pay", "decline", "cancel", "expire", "refund"]
+Claim = Callable[[web.Request], AbstractContextManager[None]]
+Operation = Literal["token", "register", "capture", "lookup", "refund", "verify", "webhook"]
+State = Literal["open", "paid", "partially_refunded", "refunded", "voided", "expired", "failed"]
+Act = Literal["pay", "decline", "cancel", "expire", "refund", "review", "release", "deny", "reverse"]
 
 _RETRY_SUFFIX = re.compile(r"~\d+$")
 
@@ -22,9 +24,10 @@ _RETRY_SUFFIX = re.compile(r"~\d+$")
 class Refused(Exception):
     """The PSP does not do what it was asked. Control plane and pages show `detail`."""
 
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
+    def __init__(self, status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         self.status = status
         self.body = body
+        self.headers = headers
         super().__init__(self.detail)
 
     @property
@@ -41,17 +44,25 @@ class CannotActError(Exception):
     """The payer cannot do that with this reference now."""
 
 
+def _no_claim(_request: web.Request) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 class Route(NamedTuple):
-    """One path of a PSP; `operation` says which faults hit it, None that none does."""
+    """One path of a PSP; `operation` says which faults hit it, None that none does.
+
+    `claim` is held while the PSP works on a call, a `slow` fault's time included; it may refuse the call.
+    """
 
     method: Literal["GET", "POST", "PUT"]
     path: str
     handler: Handler
     operation: Operation | None = None
+    claim: Claim = _no_claim
 
 
 class PayerCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the payer, or for `refund` the merchant in the PSP's dashboard, does.
+    """What the payer does; for `refund` the merchant in the PSP's dashboard, for the acts after it the PSP itself.
 
     `transaction_reference_id` picks one order where a reference and its retry both exist.
     """
@@ -124,6 +135,10 @@ def folded(merchant_reference: str) -> str:
     return _RETRY_SUFFIX.sub("", merchant_reference)
 
 
-def json_answer(body: Any, status: int = 200) -> web.Response:  # noqa: ANN401 - any JSON value is an answer
+def json_answer(
+    body: Any,  # noqa: ANN401 - any JSON value is an answer
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
     """Answer with JSON."""
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json", headers=headers)
