@@ -34,6 +34,7 @@ WALL_CLOCK = {
     "qirsh.clock": "the clock that everybody else is given",
     "qirsh.work.fulfilment": "the shop checks a signature's time against its own clock, not the sandbox's",
     "qirsh_sandbox.clock": "the clock of the PSPs, which only moves forward",
+    "qirsh_sandbox.paypal_certs": "certificates are valid from the day they are made, not from the sandbox's",
 }
 
 # Package or module → what it must never import, and why.

@@ -95,7 +95,7 @@ def promised(word: str, draft: PaymentDraft, event: GatewayEvent) -> tuple[Verdi
         case "capture":
             return Verdict.CAPTURE, replace(draft, capture_due=True)
         case "stale":
-            return Verdict.STALE, draft
+            return Verdict.STALE, uncaptured(draft, event)
         case "completed":
             return Verdict.APPLIED, replace(
                 draft,
@@ -110,11 +110,18 @@ def promised(word: str, draft: PaymentDraft, event: GatewayEvent) -> tuple[Verdi
             return Verdict.REVIEW, replace(draft, needs_review=True)
         case "repeated":
             if event.kind is Kind.DECLINED:
-                return Verdict.REPEATED, replace(draft, action=event.action, reason=event.reason)
-            return Verdict.REPEATED, draft
+                draft = replace(draft, action=event.action, reason=event.reason)
+            return Verdict.REPEATED, uncaptured(draft, event)
         case "refunded*":
             return _promised_refund(draft, event)
     raise AssertionError(f"{word!r} is no word of the state table")
+
+
+def uncaptured(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:
+    """A declined capture is due no more, and the next one has a key of its own."""
+    if event.kind is not Kind.DECLINED or not draft.capture_due:
+        return draft
+    return msgspec.structs.replace(draft, capture_due=False, capture_attempt=draft.capture_attempt + 1)
 
 
 def _promised_refund(draft: PaymentDraft, event: GatewayEvent) -> tuple[Verdict, PaymentDraft]:
