@@ -19,6 +19,7 @@ def profile(name: str, methods: set[Method], currencies: frozenset[str]) -> Prof
         methods=frozenset(methods),
         currencies=currencies,
         signature_place=SignaturePlace("header", f"{name}-signature"),
+        found_by="merchant_reference",
     )
 
 

@@ -1,10 +1,11 @@
 """What a gateway is: a few verbs that return facts. Protocols, so there is nothing to inherit and nothing to forget."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, Protocol, runtime_checkable
 from uuid import UUID
@@ -62,6 +63,21 @@ class Profile:
     methods: frozenset[Method]
     currencies: frozenset[str]
     signature_place: SignaturePlace
+    found_by: Literal["merchant_reference", "own_id"]
+    """How a look-up can find what was registered: by our draft id, or only by an id the PSP gave."""
+    idempotent_for: Mapping[str, timedelta] = field(default_factory=dict)
+    """How long the PSP honours our key for "register", "capture" or "refund"; without one, never resent blind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a gateway may know of the server it runs in."""
+
+    public_url: str
+    """Where payers and PSPs reach this server."""
+    dev: bool
+    """Plain http origins are allowed."""
+    now: Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +137,18 @@ class Gateway(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections to the PSP."""
+        ...
+
+
+@runtime_checkable
+class Captures(Gateway, Protocol):
+    """A PSP where the payer's approval moves no money until we capture it (PayPal)."""
+
+    async def capture(self, draft: PaymentDraft, *, key: str) -> Sequence[GatewayEvent]:
+        """Take the money of an approved draft; the same key takes it once.
+
+        Only a definite refusal is `declined` or `failed`; nothing means not yet, and a look-up will tell.
+        """
         ...
 
 

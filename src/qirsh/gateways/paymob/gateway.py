@@ -63,6 +63,7 @@ class Paymob:
             methods=frozenset(self._account.integrations),
             currencies=CURRENCIES,
             signature_place=SignaturePlace("query", "hmac"),
+            found_by="merchant_reference",
         )
 
     async def register(self, draft: PaymentDraft, *, key: str) -> Registration:  # noqa: ARG002  Paymob takes no key
