@@ -7,6 +7,7 @@ from enum import Enum
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
@@ -61,10 +62,11 @@ class PspClient:
         *,
         effect: Effect,
         json: object = None,
+        form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401  what a PSP answers has no better type until the adapter reads it
-        """Send one request and return the parsed JSON of a 2xx answer.
+        """Send one request and return the parsed JSON of a 2xx answer. The body is `json` or `form`.
 
         Raises:
             GatewayUnavailable: nothing was sent, or it was a read and the answer is broken, or 429.
@@ -73,13 +75,16 @@ class PspClient:
             GatewayRejected: any other 4xx; `answer` holds the status and the parsed body.
         """
         sent = SimpleNamespace(headers=False)
+        kind, data = "application/json", None if json is None else msgspec.json.encode(json)
+        if form is not None:
+            kind, data = "application/x-www-form-urlencoded", urlencode(form).encode()
         try:
             status, retry_after, raw = await self._exchange(
                 method,
                 path,
                 sent,
-                data=None if json is None else msgspec.json.encode(json),
-                headers={"Content-Type": "application/json", "Accept": "application/json", **(headers or {})},
+                data=data,
+                headers={"Content-Type": kind, "Accept": "application/json", **(headers or {})},
                 params=params,
             )
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, UnicodeError):
@@ -92,6 +97,21 @@ class PspClient:
             return body
         raise self._refusal(effect, PspAnswer(status, body), retry_after)
 
+    async def fetch(self, path: str, *, at_most_bytes: int) -> tuple[int, bytes]:
+        """Read a small public file as it is, with its status: nothing is followed, parsed or judged.
+
+        What is longer comes back cut, one byte over `at_most_bytes`, so that the caller can tell.
+
+        Raises:
+            GatewayUnavailable: no answer came.
+        """
+        sent = SimpleNamespace(headers=False)
+        try:
+            status, _, raw = await self._exchange("GET", path, sent, at_most_bytes=at_most_bytes)
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, UnicodeError):
+            raise self._broken(Effect.READS, sent=sent.headers) from None
+        return status, raw
+
     async def aclose(self) -> None:
         """Close pooled connections."""
         if self._session is not None:
@@ -103,9 +123,10 @@ class PspClient:
         path: str,
         sent: SimpleNamespace,
         *,
-        data: bytes | None,
-        headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        at_most_bytes: int | None = None,
     ) -> tuple[int, str | None, bytes]:
         left = seconds_left(CALL_SECONDS)
         if left <= 0:
@@ -123,6 +144,8 @@ class PspClient:
             raw = bytearray()
             async for chunk in response.content.iter_any():
                 raw += chunk
+                if at_most_bytes is not None and len(raw) > at_most_bytes:
+                    return response.status, None, bytes(raw[: at_most_bytes + 1])
                 if len(raw) > MAX_ANSWER_BYTES:
                     raise aiohttp.ClientPayloadError("answer too large")
             return response.status, response.headers.get("Retry-After"), bytes(raw)
