@@ -79,7 +79,12 @@ def running_world(scratch: Path, new_database: NewDatabase) -> Iterator[World]:
     with ExitStack() as stack:
         shop = stack.enter_context(shop_listening())
         config = write_config(
-            scratch / "qirsh.toml", database_url=database_url, api=api, sandbox=sandbox, shop_url=shop.url
+            scratch / "qirsh.toml",
+            database_url=database_url,
+            api=api,
+            sandbox=sandbox,
+            shop_url=shop.url,
+            trust_file=scratch / "psp" / "paypal-ca.pem",
         )
         environment = {"QIRSH_CONFIG": str(config)}
         psp = Process(

@@ -26,6 +26,11 @@ T = TypeVar("T")
 QIRSH: Final = str(Path(sys.executable).with_name("qirsh"))
 OPERATOR_KEY: Final = "test-operator-key"
 FULFILMENT_SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+PAYPAL: Final = {
+    "client_id": "sandbox_paypal_client_id",
+    "client_secret": "sandbox_paypal_client_secret",
+    "webhook_id": "SANDBOX-WEBHOOK-ID",
+}
 START_SECONDS: Final = 40.0
 PAYMOB: Final = {
     "api_key": "sandbox_paymob_api_key",
@@ -299,7 +304,9 @@ def free_port() -> int:
         return port
 
 
-def write_config(path: Path, *, database_url: str, api: str, sandbox: str, shop_url: str, **more: Any) -> Path:
+def write_config(
+    path: Path, *, database_url: str, api: str, sandbox: str, shop_url: str, trust_file: Path | None = None, **more: Any
+) -> Path:
     """A configuration for servers that talk to the sandbox."""
     config: dict[str, Any] = {
         "dev": True,
@@ -313,5 +320,7 @@ def write_config(path: Path, *, database_url: str, api: str, sandbox: str, shop_
         "paymob": {**PAYMOB, "base_url": sandbox, **more.pop("paymob", {})},
         **more,
     }
+    if trust_file is not None:  # written by a sandbox that runs already
+        config["paypal"] = {**PAYPAL, "base_url": sandbox, "cert_hosts": [sandbox], "trust_file": str(trust_file)}
     path.write_text(tomli_w.dumps(config))
     return path

@@ -14,6 +14,7 @@ from rich.markup import escape
 from qirsh import dev as whole
 from qirsh import server
 from qirsh.app import configure_logging
+from qirsh.errors import GatewayMisconfigured
 from qirsh.settings import CONFIG_NAME, ConfigurationError, Settings, load
 from qirsh.store.cluster import EmbeddedPostgresError
 from qirsh.store.migrate import MigrationError
@@ -130,6 +131,6 @@ def _explained() -> Iterator[None]:
     """What the person at the terminal can mend is said in a sentence, not in a trace."""
     try:
         yield
-    except (ConfigurationError, EmbeddedPostgresError, MigrationError, OSError) as error:
+    except (ConfigurationError, EmbeddedPostgresError, GatewayMisconfigured, MigrationError, OSError) as error:
         _err.print(f"[bold red]{type(error).__name__}[/bold red]: {escape(str(error))}")
         raise typer.Exit(1) from None

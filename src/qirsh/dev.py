@@ -16,7 +16,7 @@ from qirsh.demo.shop import demo_shop
 from qirsh.server import cached, database, for_ever, listening, working
 from qirsh.settings import CONFIG_NAME, Settings, load, write
 from qirsh.store.migrate import migrate
-from qirsh_sandbox import PaymobConfig, SandboxConfig
+from qirsh_sandbox import PaymobConfig, PaypalConfig, SandboxConfig
 from qirsh_sandbox import start as start_sandbox
 
 HOST: Final = "127.0.0.1"
@@ -43,7 +43,6 @@ async def dev(port: int, sandbox_port: int, data_dir: Path, ready: Callable[[Add
     data_dir.mkdir(parents=True, exist_ok=True)
     config = data_dir / CONFIG_NAME
     settings = _settings(port, sandbox_port, config)
-    assert settings.paymob is not None
     async with database(settings, data_dir) as url, cached(settings) as cache:
         await migrate(url)
         try:
@@ -69,7 +68,7 @@ def _settings(port: int, sandbox_port: int, config: Path) -> Settings:
     sandbox_url = f"http://{HOST}:{sandbox_port}"
     public_url = f"http://{HOST}:{port}"
     yesterday = _read(config)
-    paymob = PaymobConfig()
+    paymob, paypal = PaymobConfig(), PaypalConfig()
     defaults = {
         "public_url": public_url,
         "shop_origins": [public_url, f"http://localhost:{port}"],
@@ -88,6 +87,14 @@ def _settings(port: int, sandbox_port: int, config: Path) -> Settings:
             "iframe_id": paymob.iframe_id,
             "base_url": sandbox_url,
         },
+        "paypal": {
+            "client_id": paypal.client_id,
+            "client_secret": paypal.client_secret,
+            "webhook_id": paypal.webhook_id,
+            "base_url": sandbox_url,
+            "cert_hosts": [sandbox_url],
+            "trust_file": str(config.with_name("paypal-ca.pem")),  # the sandbox writes it beside its state
+        },
     }
     # The file in the data dir is this function's own output; reading it back would keep yesterday's ports.
     return load(defaults=defaults, overrides={"dev": True, "sandbox_url": sandbox_url})
@@ -95,8 +102,9 @@ def _settings(port: int, sandbox_port: int, config: Path) -> Settings:
 
 def _sandbox(settings: Settings, port: int, data_dir: Path) -> SandboxConfig:
     """The sandbox speaks with the credentials that are in force, and calls where the API listens."""
-    paymob = settings.paymob
+    paymob, paypal = settings.paymob, settings.paypal
     assert paymob is not None
+    assert paypal is not None, "the defaults fill both"
     defaults = PaymobConfig()
     return SandboxConfig(
         host=HOST,
@@ -113,6 +121,11 @@ def _sandbox(settings: Settings, port: int, data_dir: Path) -> SandboxConfig:
             wallet_integration_id=paymob.wallet_integration_id or defaults.wallet_integration_id,
             kiosk_integration_id=paymob.kiosk_integration_id or defaults.kiosk_integration_id,
             iframe_id=paymob.iframe_id or defaults.iframe_id,
+        ),
+        paypal=PaypalConfig(
+            client_id=paypal.client_id.get_secret_value(),
+            client_secret=paypal.client_secret.get_secret_value(),
+            webhook_id=paypal.webhook_id,
         ),
     )
 

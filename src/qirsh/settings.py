@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from qirsh.gateways.paymob import Credentials as PaymobCredentials
+from qirsh.gateways.paypal import Credentials as PaypalCredentials
 
 SANDBOX_PREFIX: Final = "sandbox_"
 """How every secret of the sandbox begins, so that none can pass for a real one."""
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     sandbox_url: str = ""
     """Where `qirsh dev` runs the sandbox, whose clock is followed. Refused in production."""
     paymob: PaymobCredentials | None = None
+    paypal: PaypalCredentials | None = None
 
     @field_validator("shop_origins")
     @classmethod
