@@ -23,6 +23,7 @@ from unit_paypal import (
     gateway_at,
     paypal_and_gateway,
 )
+from unit_psp import hang, psp
 from unit_support import shared_json
 
 from qirsh.errors import (
@@ -31,6 +32,7 @@ from qirsh.errors import (
     GatewayRejected,
     GatewayUnavailable,
 )
+from qirsh.gateways.base import deadline
 from qirsh.gateways.paypal.issues import issue_of
 
 ORDERS = "/v2/checkout/orders"
@@ -58,6 +60,17 @@ async def test_a_token_is_kept_for_what_is_left_of_its_life() -> None:
             await gateway.register(draft_of(), key=KEY)
             assert len(fake.calls("/v1/oauth2/token")) == fetched
     assert clock.at > NOW
+
+
+async def test_who_waits_for_a_token_keeps_to_its_own_deadline() -> None:
+    """Another caller, with more time, is fetching it from a PayPal that says nothing."""
+    async with psp(hang) as url, gateway_at(credentials(url)) as gateway:
+        patient = asyncio.create_task(gateway.register(draft_of(), key=KEY))
+        await asyncio.sleep(0.05)
+        with pytest.raises(GatewayUnavailable), deadline(0.1):
+            await gateway.register(draft_of(), key=KEY)
+        assert not patient.done()
+        patient.cancel()
 
 
 REFUSED_TOKEN = {"error": "invalid_token", "error_description": "Token signature verification failed"}

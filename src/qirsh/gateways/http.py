@@ -74,22 +74,17 @@ class PspClient:
             GatewayMisconfigured: 401 or 403.
             GatewayRejected: any other 4xx; `answer` holds the status and the parsed body.
         """
-        sent = SimpleNamespace(headers=False)
         kind, data = "application/json", None if json is None else msgspec.json.encode(json)
         if form is not None:
             kind, data = "application/x-www-form-urlencoded", urlencode(form).encode()
-        try:
-            status, retry_after, raw = await self._exchange(
-                method,
-                path,
-                sent,
-                data=data,
-                headers={"Content-Type": kind, "Accept": "application/json", **(headers or {})},
-                params=params,
-            )
-        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, UnicodeError):
-            # Not chained: a parser's complaint quotes what the PSP sent. UnicodeError: a name that is no host's.
-            raise self._broken(effect, sent=sent.headers) from None
+        status, retry_after, raw = await self._exchange(
+            effect,
+            method,
+            path,
+            data=data,
+            headers={"Content-Type": kind, "Accept": "application/json", **(headers or {})},
+            params=params,
+        )
         body = _parsed(raw)
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             if body is None:
@@ -105,11 +100,7 @@ class PspClient:
         Raises:
             GatewayUnavailable: no answer came.
         """
-        sent = SimpleNamespace(headers=False)
-        try:
-            status, _, raw = await self._exchange("GET", path, sent, at_most_bytes=at_most_bytes)
-        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, UnicodeError):
-            raise self._broken(Effect.READS, sent=sent.headers) from None
+        status, _, raw = await self._exchange(Effect.READS, "GET", path, at_most_bytes=at_most_bytes)
         return status, raw
 
     async def aclose(self) -> None:
@@ -118,6 +109,21 @@ class PspClient:
             await self._session.close()
 
     async def _exchange(
+        self,
+        effect: Effect,
+        method: str,
+        path: str,
+        **request: Any,  # noqa: ANN401  those of `_transfer`, which says what they are
+    ) -> tuple[int, str | None, bytes]:
+        """Send a request as `_transfer` does; where no answer came, say what that means."""
+        sent = SimpleNamespace(headers=False)
+        try:
+            return await self._transfer(method, path, sent, **request)
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, UnicodeError):
+            # Not chained: a parser's complaint quotes what the PSP sent. UnicodeError: a name that is no host's.
+            raise self._broken(effect, sent=sent.headers) from None
+
+    async def _transfer(
         self,
         method: str,
         path: str,

@@ -6,7 +6,8 @@ https://developer.paypal.com/docs/api/payments/v2/.
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -17,7 +18,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
 
 from qirsh.errors import GatewayMisconfigured, GatewayProtocolError, GatewayRejected, GatewayUnavailable
-from qirsh.gateways.http import Effect, PspClient
+from qirsh.gateways.base import seconds_left
+from qirsh.gateways.http import CALL_SECONDS, Effect, PspClient
 from qirsh.gateways.paypal.issues import GONE, issue_of, reason_of
 from qirsh.gateways.paypal.orders import Capture, Order, read
 
@@ -142,7 +144,7 @@ class Account:
         https://developer.paypal.com/api/rest/authentication/. PayPal hands the same token out again with what is left
         of its life, so `expires_in` counts, and asking too often is what it limits.
         """
-        async with self._token_lock:
+        async with self._turn():
             now = self._now()
             if self._token is not None and now < self._token[1]:
                 kept = self._token[0].get_secret_value()
@@ -161,6 +163,19 @@ class Account:
             life = timedelta(seconds=fresh.expires_in) - TOKEN_MARGIN
             self._token = (SecretStr(fresh.access_token), now + life)
             return fresh.access_token
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One fetches the token for all; whoever waits for it keeps to its own deadline."""
+        try:
+            async with asyncio.timeout(seconds_left(CALL_SECONDS)):
+                await self._token_lock.acquire()
+        except TimeoutError:
+            raise GatewayUnavailable("PayPal's token did not come in time: try again with the same key.") from None
+        try:
+            yield
+        finally:
+            self._token_lock.release()
 
 
 def is_gone(error: GatewayRejected) -> bool:
