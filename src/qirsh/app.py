@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -75,7 +75,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         if settings.sandbox_url:
             await _follow_once(clock, sandbox := PspClient(settings.sandbox_url, psp="sandbox"))
             stack.push_async_callback(sandbox.aclose)
-            _background(stack, _follow(clock, sandbox))
+            _background(stack, _follow(clock, sandbox, worker.nudge))
         _background(stack, publisher.run())
         _background(stack, watch.run())
         yield Services(settings, database_url, clock, store, gateways, router, payments, watch, worker)
@@ -111,11 +111,14 @@ def _background(stack: AsyncExitStack, work: object) -> None:
     stack.push_async_callback(stop)
 
 
-async def _follow(clock: Clock, sandbox: PspClient) -> None:
-    """Follow the sandbox's clock, so that moving it forward moves everything."""
+async def _follow(clock: Clock, sandbox: PspClient, moved: Callable[[], None]) -> None:
+    """Follow the sandbox's clock: moving it forward moves everything, and what is due then is due at once."""
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
+        before = clock.offset
         await _follow_once(clock, sandbox)
+        if clock.offset > before:
+            moved()
 
 
 async def _follow_once(clock: Clock, sandbox: PspClient) -> None:

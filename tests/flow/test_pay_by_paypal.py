@@ -1,6 +1,5 @@
 """A payer buys a product in dollars with PayPal: approval moves no money until it is captured."""
 
-import asyncio
 import uuid
 from typing import Any
 
@@ -154,11 +153,12 @@ async def test_a_lost_capture_is_asked_again_with_the_same_key_and_taken_once(wo
     await world.fault("capture", kind, psp="paypal", times=2)
 
     await world.act(draft_id, "pay")
-    for _ in range(6):
-        await asyncio.sleep(0.3)  # the sweep's own pace; the clock below brings its next try
-        await world.advance(40)
 
-    await world.becomes(draft_id, "completed")
+    async def completed() -> bool:
+        await world.advance(40)  # past the next try, whichever it is
+        return await world.state(draft_id) == "completed"
+
+    await eventually(completed, "the capture")
     await captured_once(world, draft_id)
 
 

@@ -82,8 +82,11 @@ async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> 
     """Ask about a registered draft; what the PSP says decides, time alone never completes anything."""
     standing, row = await payments.registrar.asked(row)
     draft = row.draft
+    if draft.capture_due:
+        await _collect(payments, store, row, expired=expired)
+        return
     if draft.state is State.AWAITING_USER_ACTION and expired:
-        if standing is Standing.IN_PROGRESS or draft.capture_due:
+        if standing is Standing.IN_PROGRESS:
             await store.drafts.reschedule(draft.id, row.version, DAILY)
             return
         late = LATE_SCHEDULE[0] if standing is Standing.OPEN else None
