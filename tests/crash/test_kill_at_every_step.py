@@ -1,6 +1,7 @@
 """SIGKILL at every step boundary; afterwards one payable registration, one payment, one fulfilment."""
 
 import asyncio
+import contextlib
 import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +20,6 @@ from world import (
     Process,
     World,
     a_request,
-    a_wallet_request,
     eventually,
     free_port,
     shop_listening,
@@ -31,7 +31,16 @@ INITIATE_STEPS = [
     ("card", "register", "ecommerce/orders"),
     ("card", "register", "payment_keys"),
     ("wallet", "register", "payments/pay"),
+    ("kiosk", "register", "payments/pay"),
+    ("paypal", "token", "oauth2/token"),
+    ("paypal", "register", "checkout/orders"),
 ]
+REQUESTS: dict[str, dict[str, Any]] = {
+    "card": {},
+    "wallet": {"payment_method": "vodafone_cash", "payer": {"phone": "01010101010"}},
+    "kiosk": {"payment_method": "kiosk"},
+    "paypal": {"payment_method": "paypal", "currency": "USD", "product_amount": "10.00"},
+}
 WEBHOOK_STEPS = ["payment_drafts", "webhook_events", "payment_events", "fulfilments", "webhook_deliveries"]
 
 
@@ -41,6 +50,7 @@ class Killable:
 
     world: World
     environment: dict[str, str]
+    worker: Process
     server: Process | None = None
 
     def start(self) -> None:
@@ -55,6 +65,12 @@ class Killable:
         self.server.stop(signal.SIGKILL)
         self.server = None
 
+    def kill_worker(self) -> None:
+        """The same for the worker, whose place another takes."""
+        self.worker.stop(signal.SIGKILL)
+        self.worker = Process(QIRSH, "worker", environment=self.environment)
+        self.worker.wait_ready()
+
 
 @pytest.fixture(scope="module")
 def killable_system(scratch: Path, new_database: NewDatabase) -> Iterator[Killable]:
@@ -65,7 +81,14 @@ def killable_system(scratch: Path, new_database: NewDatabase) -> Iterator[Killab
     api, sandbox = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
     with ExitStack() as stack:
         shop = stack.enter_context(shop_listening())
-        config = write_config(home / "qirsh.toml", database_url=url, api=api, sandbox=sandbox, shop_url=shop.url)
+        config = write_config(
+            home / "qirsh.toml",
+            database_url=url,
+            api=api,
+            sandbox=sandbox,
+            shop_url=shop.url,
+            trust_file=home / "paypal-ca.pem",
+        )
         psp = Process(
             *(QIRSH, "sandbox", "--port", sandbox.rpartition(":")[2], "--data-dir", str(home)),
             *("--webhooks", f"{api}/api/payments/webhook-handler", "--returns", f"{api}/api/payments/return"),
@@ -74,22 +97,24 @@ def killable_system(scratch: Path, new_database: NewDatabase) -> Iterator[Killab
         psp.wait_ready()
         environment = {"QIRSH_CONFIG": str(config)}
         worker = Process(QIRSH, "worker", environment=environment)
-        stack.callback(worker.stop)
         worker.wait_ready()
-        yield Killable(World(api, sandbox, url, shop, config, httpx.AsyncClient()), environment)
+        system = Killable(World(api, sandbox, url, shop, config, httpx.AsyncClient()), environment, worker)
+        stack.callback(lambda: system.worker.stop())  # noqa: PLW0108  a test may have put another in its place
+        yield system
 
 
 @pytest.fixture
 async def killable(killable_system: Killable) -> AsyncIterator[Killable]:
     """The system with a fresh server and no faults."""
     async with httpx.AsyncClient(timeout=30) as client:
-        system = Killable(replace(killable_system.world, client=client), killable_system.environment)
+        system = replace(killable_system, world=replace(killable_system.world, client=client))
         await system.world.heal()
         system.start()
         try:
-            await system.world.put_product("tshirt", prices={"EGP": "300.00"})
+            await system.world.put_product("tshirt", prices={"EGP": "300.00", "USD": "10.00"})
             yield system
         finally:
+            killable_system.worker = system.worker
             await system.world.heal()
             if system.server is not None:
                 system.server.stop()
@@ -98,7 +123,8 @@ async def killable(killable_system: Killable) -> AsyncIterator[Killable]:
 async def begun_and_killed(system: Killable, request: dict[str, Any], operation: str, kind: str, path: str) -> str:
     """Initiate, and kill the server while it waits for the PSP at this step; returns the draft's id."""
     world = system.world
-    await world.fault(operation, kind, path=path, seconds=30)
+    psp = "paypal" if request["payment_method"] == "paypal" else "paymob"
+    await world.fault(operation, kind, path=path, seconds=30, psp=psp)
     initiating = asyncio.create_task(world.initiate(**request))
     draft_id: str = await eventually(
         lambda: world.fetchval(
@@ -130,7 +156,7 @@ async def paid_once(world: World, draft_id: str) -> None:
     assert await world.fetchval("SELECT count(*) FROM fulfilments WHERE draft_id = $1", uuid.UUID(draft_id)) == 1
     ledger = await world.ledger(draft_id)
     assert ledger is not None
-    assert ledger["paid_minor"] == 30000
+    assert ledger["paid_minor"] == ledger["amount_minor"]
 
 
 @pytest.mark.parametrize("kind", ["hang", "hang_after_accept"])
@@ -139,7 +165,7 @@ async def test_the_same_key_finishes_what_a_killed_server_began(
     killable: Killable, method: str, operation: str, path: str, kind: str
 ) -> None:
     """The dead server's claim lapses after 15 seconds, and the shop's retry goes on with the same draft."""
-    request = a_request() if method == "card" else a_wallet_request()
+    request = a_request(**REQUESTS[method])
     world = killable.world
     draft_id = await begun_and_killed(killable, request, operation, kind, path)
     killable.start()
@@ -156,7 +182,7 @@ async def test_the_same_key_finishes_what_a_killed_server_began(
     answer = await eventually(again, "a 201 for the same key", 20)
 
     assert answer.json()["paymentDraftId"] == draft_id
-    assert answer.json()["paymentAction"] == "redirect_url"
+    assert answer.json()["paymentAction"] == ("reference_code" if method == "kiosk" else "redirect_url")
     await paid_once(world, draft_id)
 
 
@@ -165,7 +191,7 @@ async def test_the_sweep_finishes_what_a_killed_server_began_without_the_shop(
     killable: Killable, method: str, operation: str, path: str
 ) -> None:
     """The page may be closed for good; the worker finishes the draft, and the payer may still come back to it."""
-    request = a_request() if method == "card" else a_wallet_request()
+    request = a_request(**REQUESTS[method])
     draft_id = await begun_and_killed(killable, request, operation, "hang_after_accept", path)
 
     await killable.world.advance(100)
@@ -216,3 +242,62 @@ async def waiting(world: World) -> bool:
 async def announced(world: World, draft_id: str) -> bool:
     """Whether the shop heard of the draft."""
     return bool(world.shop.of(draft_id))
+
+
+@pytest.mark.parametrize("kind", ["hang", "hang_after_accept"])
+async def test_a_capture_whose_worker_is_killed_is_taken_once_by_another(killable: Killable, kind: str) -> None:
+    """Before or after PayPal took the money: the next worker asks with the same key."""
+    world = killable.world
+    draft_id = (await world.initiate(**a_request(**REQUESTS["paypal"]))).json()["paymentDraftId"]
+    await world.fault("capture", kind, psp="paypal", seconds=60)
+    await world.act(draft_id, "pay")
+    await eventually(lambda: fault_taken(world), "the capture to be sent")
+    killable.kill_worker()
+    await world.heal()
+
+    async def completed() -> bool:
+        await world.advance(10)
+        return await world.state(draft_id) == "completed"
+
+    # The dead worker's job is picked again when its heartbeat has been silent for half a minute.
+    await eventually(completed, "the capture by another worker", 60)
+
+    ledger = await world.ledger(draft_id)
+    assert ledger is not None
+    assert (ledger["registered"], ledger["paid_minor"]) == (1, 1000)
+    assert await world.fetchval("SELECT count(*) FROM fulfilments WHERE draft_id = $1", uuid.UUID(draft_id)) == 1
+
+
+@pytest.mark.parametrize("kind", ["hang", "hang_after_accept"])
+async def test_a_capture_that_the_payers_return_began_is_finished_when_its_server_dies(
+    killable: Killable, kind: str
+) -> None:
+    """The browser waits for a server that is gone; the worker captures with the key that the server used."""
+    world = killable.world
+    draft_id = (await world.initiate(**a_request(**REQUESTS["paypal"]))).json()["paymentDraftId"]
+    await world.fault("webhook", "drop", times=9, psp="paypal")
+    await world.fault("capture", kind, psp="paypal", seconds=60)
+    await world.act(draft_id, "pay")
+    back = asyncio.create_task(world.client.get(f"{world.api}/api/payments/return/paypal/{draft_id}"))
+    await eventually(lambda: capture_taken(world), "the capture to be sent")
+    killable.kill()
+    with contextlib.suppress(httpx.TransportError):
+        await back
+    await world.heal()
+    killable.start()
+
+    async def completed() -> bool:
+        await world.advance(30)
+        return await world.state(draft_id) == "completed"
+
+    await eventually(completed, "the capture by the worker", 60)
+
+    ledger = await world.ledger(draft_id)
+    assert ledger is not None
+    assert (ledger["registered"], ledger["paid_minor"]) == (1, 1000)
+
+
+async def capture_taken(world: World) -> bool:
+    """Whether the fault of the capture was used up."""
+    faults = (await world.client.get(f"{world.sandbox}/__sandbox/faults")).json()
+    return all(fault["operation"] != "capture" for fault in faults)
