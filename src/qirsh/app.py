@@ -56,7 +56,6 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         store = Store(pool, clock)
         surroundings = Surroundings(settings.public_url, settings.dev, clock.now)
         gateways = {}
-        surroundings = Surroundings(settings.public_url, settings.dev, clock.now)
         for name, make in GATEWAYS.items():
             credentials = getattr(settings, name)
             if credentials is not None:
