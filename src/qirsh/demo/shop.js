@@ -34,6 +34,11 @@ function link(url) {
   return Object.assign(document.createElement("a"), { href: url, className: "button", textContent: "Go to the payment page" });
 }
 
+function offerAnother(words) {
+  $("again").textContent = words;
+  $("again").hidden = false;
+}
+
 function retryButton(onClick) {
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Try again" });
   button.addEventListener("click", onClick);
@@ -145,11 +150,13 @@ async function follow(draftId) {
     const show = () => $("action").replaceChildren((ACTIONS[body.paymentAction] ?? unknown)(body.actionData));
     const action = JSON.stringify([body.paymentAction, body.actionData]);
     if (body.paymentAction && action !== shown) show();
-    if (declined) $("action").prepend(retryButton(show)); // the provider's page has ended; the same address starts anew
+    // In a frame the provider's page has ended, and its address starts anew; a link can just be followed again.
+    if (declined && body.actionData.display === "iframe") $("action").prepend(retryButton(show));
+    if (declined) offerAnother("Choose another way to pay");
     shown = action;
     if (["completed", "failed", "refunded", "partially_refunded"].includes(body.status)) {
       $("action").replaceChildren();
-      $("again").hidden = false;
+      offerAnother("Buy something else");
       localStorage.removeItem(KEY);
       if (body.status === "completed") await hearOfDelivery(draftId);
       return undefined;
