@@ -67,7 +67,8 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         announcer = None
         if settings.fulfilment_url:
             secrets = [secret.get_secret_value() for secret in settings.fulfilment_secrets]
-            announcer = Announcer(settings.fulfilment_url, secrets)
+            allow_private = settings.dev or settings.fulfilment_allow_private
+            announcer = Announcer(settings.fulfilment_url, secrets, allow_private=allow_private)
             stack.push_async_callback(announcer.aclose)
         worker = Worker(database_url, store, payments, frozenset(gateways), announcer)
         watch = Watch(database_url, store.drafts, worker.nudge)

@@ -5,6 +5,7 @@ import re
 import tomllib
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     operator_key: SecretStr = SecretStr("")
     fulfilment_url: str = ""
     fulfilment_secrets: tuple[SecretStr, ...] = ()
+    fulfilment_allow_private: bool = False
     sandbox_url: str = ""
     """Where `qirsh dev` runs the sandbox, whose clock is followed. Refused in production."""
     paymob: PaymobCredentials | None = None
@@ -89,6 +91,8 @@ class Settings(BaseSettings):
         if self.fulfilment_url and not self.fulfilment_secrets:
             raise ValueError("fulfilment_url is set and fulfilment_secrets is not: a shop could not tell who announces")
         if not self.dev:
+            if not self.fulfilment_allow_private and _is_private(urlsplit(self.fulfilment_url).hostname or ""):
+                raise ValueError("fulfilment_url is a private address: set fulfilment_allow_private if that is meant")
             if self.sandbox_url:
                 raise ValueError("sandbox_url is for `qirsh dev` only: remove it")
             for name, secret in _secrets(self):
@@ -170,6 +174,14 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  nested plain data in, the same w
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is written as an address that only its own network reaches."""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return False  # a name; where it leads is looked at with each announcement
 
 
 def _secrets(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -58,9 +58,9 @@ def due(attempts: int = 0, state: str = "due", version: int = 7) -> DueFulfilmen
     return DueFulfilment(FULFILMENT, row, state, attempts, version)
 
 
-async def announce(url: str, books: Books, *secrets: str) -> None:
+async def announce(url: str, books: Books, *secrets: str, allow_private: bool = True) -> None:
     """Announce the one fulfilment."""
-    announcer = Announcer(url, secrets or (SECRET,))
+    announcer = Announcer(url, secrets or (SECRET,), allow_private=allow_private)
     try:
         await announcer.announce(cast("Store", SimpleNamespace(fulfilments=books)), FULFILMENT, 7)
     finally:
@@ -202,3 +202,18 @@ def test_the_library_signs_as_the_specification() -> None:
     signed = Webhook(SECRET).sign("msg_p5jXN8AQM9LWM0D4loKWxJek", sent_at, '{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     assert signed == signature(SECRET, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
+
+
+async def test_a_name_that_leads_into_a_private_network_is_not_called() -> None:
+    """Whoever may set the address, or the name's records, must not reach what stands beside us."""
+    called = []
+
+    async def take(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        called.append(await read_request(reader))
+
+    books = Books(due())
+    async with psp(take) as url:
+        await announce(url.replace("127.0.0.1", "localhost"), books, allow_private=False)
+
+    assert not called
+    assert books.written[0][0] == "failed"

@@ -311,3 +311,13 @@ def secrets_of(settings: Settings) -> list[str]:
         settings.paymob.hmac_secret,
     ]
     return [secret.get_secret_value() for secret in secrets]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.5", "192.168.1.1", "169.254.169.254", "[::1]", "[fd00::1]"])
+def test_a_private_fulfilment_address_is_refused_unless_it_is_meant(config: Config, host: str) -> None:
+    """An announcement posted to a cloud's metadata service is a hole; one to the shop beside us may be wanted."""
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    keys = {"fulfilment_url": f"http://{host}/fulfilments", "fulfilment_secrets": [secret]}
+    with pytest.raises(ConfigurationError, match="fulfilment_allow_private"):
+        load(config(**keys))
+    assert load(config(**keys, fulfilment_allow_private=True)).fulfilment_allow_private

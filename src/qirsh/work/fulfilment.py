@@ -4,15 +4,18 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 """
 
 import random
+import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Final
 from uuid import UUID
 
 import aiohttp
 import msgspec
 import structlog
+from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
 from qirsh.metrics import FULFILMENTS
@@ -37,11 +40,38 @@ MAX_CONNECTIONS: Final = 50
 _log = structlog.get_logger("qirsh.work.fulfilment")
 
 
+class PublicResolver(AbstractResolver):
+    """Finds only addresses that the whole internet reaches: a name must not lead us into somebody's own network."""
+
+    def __init__(self) -> None:
+        """Ask the system."""
+        self._system = aiohttp.DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The public addresses of a host.
+
+        Raises:
+            OSError: it has none.
+        """
+        found = await self._system.resolve(host, port, family)
+        public = [one for one in found if ip_address(one["host"]).is_global]
+        if not public:
+            raise OSError("the shop's name leads to a private address: set fulfilment_allow_private if that is meant")
+        return public
+
+    async def close(self) -> None:
+        """Let go of the system's resolver."""
+        await self._system.close()
+
+
 class Announcer:
     """Posts completed payments to the shop, signed with every secret of the list, so that a secret can be rolled."""
 
-    def __init__(self, url: str, secrets: Sequence[str]) -> None:
-        """Announce to `url`; secrets as `whsec_…`."""
+    def __init__(self, url: str, secrets: Sequence[str], *, allow_private: bool) -> None:
+        """Announce to `url`; secrets as `whsec_…`. Names that lead into private networks only when allowed."""
+        self._resolver = None if allow_private else PublicResolver()
         self._url = url
         self._signers = [Webhook(secret) for secret in secrets]
         self._session: aiohttp.ClientSession | None = None
@@ -73,7 +103,8 @@ class Announcer:
         """Send it once; None when the shop answered 2xx, else why not, in words without the shop's body."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS), cookie_jar=aiohttp.DummyCookieJar()
+                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, resolver=self._resolver),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         body, headers = self._signed(due)
         try:
