@@ -166,6 +166,11 @@ class Outcome:
     review_reason: str | None = None
 
 
+MAX_CAPTURE_ATTEMPTS: Final = 5
+"""Declined captures after which no approval is believed any more: the payer has had his tries, and a PSP that calls a
+declined order still approved must not be asked for ever."""
+
+
 class _Cell(StrEnum):
     """The words of the state table in ARCHITECTURE.md."""
 
@@ -199,7 +204,7 @@ TABLE: Final[Mapping[State, Mapping[Kind, _Cell]]] = MappingProxyType(
 def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
     """Fold one event into a draft. Total: every state meets every kind, and nothing else moves a draft."""
     if contradiction := _contradiction(draft, event):
-        return _review(draft, contradiction)
+        return _review(draft, contradiction, event)
     match TABLE[draft.state][event.kind]:
         case _Cell.AWAITING:
             return Outcome(_awaiting(draft, event), Verdict.APPLIED)
@@ -207,16 +212,15 @@ def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
             return Outcome(_completed(draft, event), Verdict.APPLIED)
         case _Cell.FAILED:
             reason = event.reason or DeclineCode.UNKNOWN
-            draft = _with_reference(draft, event)
             return Outcome(
                 msgspec.structs.replace(draft, state=State.FAILED, reason=reason, capture_due=False), Verdict.APPLIED
             )
         case _Cell.REFUNDED:
             return _refunded(draft, event)
         case _Cell.CAPTURE:
-            return Outcome(msgspec.structs.replace(_with_reference(draft, event), capture_due=True), Verdict.CAPTURE)
+            return _approved(draft)
         case _Cell.REVIEW:
-            return _review(draft, f"{event.kind}_when_{draft.state}")
+            return _review(draft, f"{event.kind}_when_{draft.state}", event)
         case _Cell.REPEATED:
             return Outcome(_repeated(draft, event), Verdict.REPEATED)
         case _Cell.STALE:
@@ -232,10 +236,11 @@ def _contradiction(draft: PaymentDraft, event: GatewayEvent) -> str | None:
         and event.payment_reference is not None
         and event.payment_reference != draft.payment_reference
     )
+    known, told = draft.transaction_reference_id, event.transaction_reference_id
+    other_reference = known is not None and told is not None and told != known
     match event.kind:
-        case Kind.REGISTERED:
-            known = draft.transaction_reference_id
-            return "second_reference" if known is not None and event.transaction_reference_id != known else None
+        case Kind.REGISTERED | Kind.APPROVED | Kind.DECLINED | Kind.FAILED if other_reference:
+            return "second_reference"
         case Kind.PAID:
             if other_payment:
                 return "paid_twice"
@@ -253,8 +258,16 @@ def _contradiction(draft: PaymentDraft, event: GatewayEvent) -> str | None:
             return None
 
 
-def _review(draft: PaymentDraft, reason: str) -> Outcome:
-    return Outcome(msgspec.structs.replace(draft, needs_review=True), Verdict.REVIEW, reason)
+def _approved(draft: PaymentDraft) -> Outcome:
+    if draft.capture_attempt > MAX_CAPTURE_ATTEMPTS:
+        return Outcome(draft, Verdict.STALE)
+    return Outcome(msgspec.structs.replace(draft, capture_due=True), Verdict.CAPTURE)
+
+
+def _review(draft: PaymentDraft, reason: str, event: GatewayEvent) -> Outcome:
+    """Nothing moves. But money that did move, if not as it should have, is not captured a second time."""
+    due = draft.capture_due and event.kind is not Kind.PAID
+    return Outcome(msgspec.structs.replace(draft, needs_review=True, capture_due=due), Verdict.REVIEW, reason)
 
 
 def _awaiting(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:

@@ -208,7 +208,9 @@ def _outcomes(
     for event in events:
         if taken:
             outcome = Outcome(
-                msgspec.structs.replace(draft, needs_review=True), Verdict.REVIEW, "reference_of_another_draft"
+                msgspec.structs.replace(draft, needs_review=True, capture_due=False),
+                Verdict.REVIEW,
+                "reference_of_another_draft",
             )
         else:
             outcome = apply(draft, event)
@@ -224,12 +226,14 @@ def _check_in(
 ) -> timedelta | Keep | None:
     """When to ask the PSP about the draft after these events; None: never by itself."""
     after = folded[-1][1].draft
-    if any(outcome.verdict is Verdict.REVIEW for _, outcome in folded) and source != "lookup":
+    if any(outcome.verdict is Verdict.REVIEW for _, outcome in folded) and source not in {"lookup", "capture"}:
         return NOW  # doubt is settled by asking; a doubt that asking raised waits for the operator
     if after.capture_due and not before.capture_due:
         return NOW
     if check_in != "keep":
         return check_in
+    if before.capture_due and not after.capture_due and after.state is before.state:
+        return FIRST_LOOKUP  # declined: the payer is on the way back to the PSP
     if after.state is before.state:
         return "keep"
     return FIRST_LOOKUP if after.state is State.AWAITING_USER_ACTION else None

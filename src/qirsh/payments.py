@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -132,6 +133,10 @@ class Payments:
         if row is None:
             raise DraftNotFound
         return row
+
+    def now(self) -> datetime:
+        """The time by the clock that everything here follows."""
+        return self._clock.now()
 
     async def come_back(self, gateway_name: str, query: Mapping[str, str]) -> Row | None:
         """The payer's browser is back at a PSP's one fixed address: find which draft it was, and catch up with it."""

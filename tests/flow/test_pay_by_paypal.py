@@ -194,3 +194,64 @@ async def test_a_webhook_with_a_wrong_signature_moves_nothing(world: World) -> N
 async def _captured(world: World, draft_id: str) -> bool:
     done = [one for one in await world.deliveries(draft_id) if "PAYMENT.CAPTURE.PENDING" in one["body"]]
     return bool(done)
+
+
+async def test_a_capture_of_another_amount_is_reviewed_once_and_not_captured_again(world: World) -> None:
+    """The money moved, if not as it should have: asking again would only fill the journal and PayPal's patience."""
+    draft_id = await begun(world)
+    draft = uuid.UUID(draft_id)
+    await world.fetchval("UPDATE payment_drafts SET amount_minor = 999 WHERE id = $1 RETURNING true", draft)
+
+    await world.act(draft_id, "pay")
+
+    async def reviewed() -> bool:
+        return bool((await world.payment(draft_id))["needs_review"])
+
+    await eventually(reviewed, "the review")
+    for _ in range(5):
+        await world.advance(130)
+        await world.status(draft_id)
+    payment = await world.payment(draft_id)
+    assert payment["status"] == "awaiting_user_action"
+    assert len(payment["journal"]) < 8
+    assert not await world.fetchval("SELECT capture_due FROM payment_drafts WHERE id = $1", draft)
+
+
+async def test_an_approval_outlives_its_draft_while_paypal_is_down(world: World) -> None:
+    """The payer agreed in the last minutes; PayPal's order lives for hours more, and so do our tries."""
+    draft_id = await begun(world)
+    await world.advance(3300)
+    await world.fault("capture", "error", psp="paypal", times=99)
+    await world.fault("lookup", "error", psp="paypal", times=99)
+    await world.act(draft_id, "pay")
+
+    async def tried_past_expiry() -> bool:
+        await world.advance(100)
+        return bool(await world.fetchval("SELECT attempts >= 3 FROM payment_drafts WHERE id = $1", uuid.UUID(draft_id)))
+
+    await eventually(tried_past_expiry, "tries that fail")
+    await world.advance(400)
+    await world.heal()
+
+    async def completed() -> bool:
+        await world.advance(900)
+        return await world.state(draft_id) == "completed"
+
+    await eventually(completed, "the capture", 20)
+    await captured_once(world, draft_id)
+
+
+async def test_money_that_a_broken_capture_answer_hides_is_found_in_paypals_books(world: World) -> None:
+    """A refusal we do not know is looked into, not believed and not merely repeated."""
+    draft_id = await begun(world)
+    await world.fault("webhook", "drop", psp="paypal", times=9)
+    await world.fault("capture", "error_after_accept", psp="paypal", times=99, status=422)
+
+    await world.act(draft_id, "pay")
+
+    async def completed() -> bool:
+        await world.advance(130)
+        return await world.state(draft_id) == "completed"
+
+    await eventually(completed, "the look-up that finds the money")
+    await captured_once(world, draft_id)

@@ -3,6 +3,7 @@
 The page is what people read and `apply` is what moves money, so neither may drift from the other.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -11,7 +12,18 @@ from unit_drafts import NEXT_PAGE, ORDER, PAGE, PART, PAYMENT, WHOLE, draft_in, 
 from unit_support import ROOT
 
 import qirsh.draft
-from qirsh.draft import TABLE, DeclineCode, GatewayEvent, Kind, Outcome, PaymentDraft, State, Verdict, apply
+from qirsh.draft import (
+    MAX_CAPTURE_ATTEMPTS,
+    TABLE,
+    DeclineCode,
+    GatewayEvent,
+    Kind,
+    Outcome,
+    PaymentDraft,
+    State,
+    Verdict,
+    apply,
+)
 from qirsh.money import Money
 
 Cell = tuple[State, Kind]
@@ -107,7 +119,8 @@ def promised(word: str, draft: PaymentDraft, event: GatewayEvent) -> tuple[Verdi
         case "failed":
             return Verdict.APPLIED, replace(draft, state=State.FAILED, reason=event.reason, capture_due=False)
         case "review":
-            return Verdict.REVIEW, replace(draft, needs_review=True)
+            due = draft.capture_due and event.kind is not Kind.PAID
+            return Verdict.REVIEW, replace(draft, needs_review=True, capture_due=due)
         case "repeated":
             if event.kind is Kind.DECLINED:
                 draft = replace(draft, action=event.action, reason=event.reason)
@@ -325,3 +338,27 @@ def test_a_registration_without_reference_is_a_bug() -> None:
 def _reviewed(draft: PaymentDraft, reason: str) -> Outcome:
     """Nothing moved but the flag."""
     return Outcome(msgspec.structs.replace(draft, needs_review=True), Verdict.REVIEW, reason)
+
+
+@pytest.mark.parametrize("kind", [Kind.APPROVED, Kind.DECLINED, Kind.FAILED])
+@every_state
+def test_what_another_order_says_is_for_review(state: State, kind: Kind) -> None:
+    """An order made elsewhere can carry our draft's id; nothing it says may move our own."""
+    draft = draft_in(state)
+    if draft.transaction_reference_id is None:
+        draft = msgspec.structs.replace(draft, transaction_reference_id="ours")
+    event = dataclasses.replace(event_of(kind), transaction_reference_id="another")
+    outcome = apply(draft, event)
+    assert (outcome.verdict, outcome.review_reason) == (Verdict.REVIEW, "second_reference")
+    assert outcome.draft == msgspec.structs.replace(draft, needs_review=True)
+
+
+def test_an_order_that_stays_approved_after_declines_is_not_captured_for_ever() -> None:
+    """Whether a PSP takes an approval back after a decline is for the PSP to say; our tries have an end."""
+    draft = draft_in(State.AWAITING_USER_ACTION)
+    captures = 0
+    for _ in range(20):
+        outcome = apply(draft, event_of(Kind.APPROVED))
+        captures += outcome.verdict is Verdict.CAPTURE
+        draft = apply(outcome.draft, event_of(Kind.DECLINED)).draft
+    assert captures == MAX_CAPTURE_ATTEMPTS

@@ -1,5 +1,6 @@
 """A draft whose time has come: finish what an initiate left half done, ask the PSP, or end what has expired."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
@@ -19,6 +20,8 @@ OPEN_SCHEDULE: Final = (timedelta(minutes=10), timedelta(hours=1), timedelta(hou
 """After the first look-up, two minutes in; then daily, and always once when the draft expires."""
 CAPTURE_SCHEDULE: Final = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5), timedelta(hours=1))
 """After a capture whose outcome is not known; the last is repeated while the draft lives."""
+APPROVAL_LIFE: Final = timedelta(hours=7)
+"""What a PayPal order lives at most, approved at the last moment: longer than the draft, so its schedule goes on."""
 LATE_SCHEDULE: Final = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))
 """An expired draft whose reference the PSP still calls payable: late money completes it."""
 UNANSWERED: Final = timedelta(minutes=10)
@@ -35,28 +38,29 @@ async def look_up(payments: Payments, store: Store, draft_id: UUID, version: int
     row, expired = due
     try:
         if row.draft.capture_due and row.draft.transaction_reference_id is not None:
-            await _collect(payments, store, row, expired=expired)
+            await _collect(payments, store, row)
         elif row.draft.state is State.PENDING:
             await _finish(payments, store, row, expired=expired)
         else:
             await _ask(payments, store, row, expired=expired)
     except GatewayError as error:
         _log.warning("lookup_failed", draft_id=str(draft_id), code=error.code)
-        now = await store.drafts.get(draft_id)  # claiming and releasing has moved its version
-        assert now is not None, "drafts are never deleted"
-        if now.draft.state is row.draft.state:
-            await store.drafts.reschedule(draft_id, now.version, UNANSWERED, answered=False)
+        await store.drafts.reschedule(draft_id, row.version, UNANSWERED, answered=False)
 
 
-async def _collect(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:
+async def _collect(payments: Payments, store: Store, row: Row) -> None:
     """Approved money, asked for with the same key until the PSP says what became of it."""
     try:
         await payments.collector.capture(row)
     except GatewayError as error:
         _log.warning("capture_unanswered", draft_id=str(row.draft.id), code=error.code)
-        last = len(CAPTURE_SCHEDULE) - 1
-        check_in = DAILY if expired else CAPTURE_SCHEDULE[min(row.attempts, last)]
-        await store.drafts.reschedule(row.draft.id, row.version, check_in)
+        # The money may have moved although the answer cannot be had or read: the PSP's books tell as well.
+        with suppress(GatewayError):
+            row = await payments.registrar.look_up(row)
+        if row.draft.capture_due:
+            step = CAPTURE_SCHEDULE[min(row.attempts, len(CAPTURE_SCHEDULE) - 1)]
+            lives = payments.now() - row.draft.created_at < APPROVAL_LIFE
+            await store.drafts.reschedule(row.draft.id, row.version, step if lives else DAILY)
 
 
 async def _finish(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:
@@ -68,14 +72,22 @@ async def _finish(payments: Payments, store: Store, row: Row, *, expired: bool) 
     if not expired and claimed.draft.in_doubt:
         await payments.registrar.register(claimed, claim)
         return
+    standing = None
     try:
-        row = await payments.registrar.look_up(claimed)
+        standing, row = await payments.registrar.asked(claimed)
+    except GatewayError as error:
+        _log.warning("lookup_failed", draft_id=str(row.draft.id), code=error.code)
     finally:
         released = await store.drafts.release(claimed.draft.id, claim, in_doubt=False)
-    row = released or row
-    if expired and row.draft.state is State.PENDING:
-        ended = [_ended(row.draft, DeclineCode.NEVER_REGISTERED)]
-        await payments.fold(row.draft.id, ended, source="sweep", if_version=row.version)
+    if released is None:
+        return  # it is pending no more
+    if standing is None:
+        await store.drafts.reschedule(released.draft.id, released.version, UNANSWERED, answered=False)
+    elif expired and standing is Standing.IN_PROGRESS:
+        await store.drafts.reschedule(released.draft.id, released.version, DAILY)
+    elif expired:
+        ended = [_ended(released.draft, DeclineCode.NEVER_REGISTERED)]
+        await payments.fold(released.draft.id, ended, source="sweep", if_version=released.version)
 
 
 async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:
@@ -83,7 +95,7 @@ async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> 
     standing, row = await payments.registrar.asked(row)
     draft = row.draft
     if draft.capture_due:
-        await _collect(payments, store, row, expired=expired)
+        await _collect(payments, store, row)
         return
     if draft.state is State.AWAITING_USER_ACTION and expired:
         if standing is Standing.IN_PROGRESS:
