@@ -301,3 +301,59 @@ async def capture_taken(world: World) -> bool:
     """Whether the fault of the capture was used up."""
     faults = (await world.client.get(f"{world.sandbox}/__sandbox/faults")).json()
     return all(fault["operation"] != "capture" for fault in faults)
+
+
+@pytest.mark.parametrize("kind", ["hang", "hang_after_accept"])
+@pytest.mark.parametrize(("method", "path"), [("card", "v1/intention"), ("wallet", "payments/pay")])
+async def test_the_intention_flow_survives_the_same(killable: Killable, method: str, path: str, kind: str) -> None:
+    """Its one call makes order and key together; what it made is found again by our reference."""
+    killable.kill()
+    plain = Path(killable.environment["QIRSH_CONFIG"])
+    config = plain.with_name("intention.toml")
+    config.write_text(plain.read_text().replace("[paymob]\n", '[paymob]\nflow = "intention"\n'))
+    killable.environment = {"QIRSH_CONFIG": str(config)}
+    killable.start()
+    request = a_request(**REQUESTS[method])
+    draft_id = await begun_and_killed(killable, request, "register", kind, path)
+    killable.start()
+    await killable.world.advance(16)
+
+    async def again() -> httpx.Response | None:
+        answer = await killable.world.initiate(**request)
+        assert answer.status_code in {201, 202, 409}, answer.text
+        return answer if answer.status_code == 201 else None
+
+    answer = await eventually(again, "a 201 for the same key", 20)
+
+    assert answer.json()["paymentDraftId"] == draft_id
+    await paid_once(killable.world, draft_id)
+
+
+@pytest.mark.parametrize("table", ["payment_drafts", "webhook_events", "payment_events", "webhook_deliveries"])
+async def test_an_approval_whose_server_is_killed_inside_its_transaction_is_captured_when_it_comes_again(
+    killable: Killable, table: str
+) -> None:
+    """PayPal's webhook only says that the payer agreed; losing it would lose the sale."""
+    world = killable.world
+    draft_id = (await world.initiate(**a_request(**REQUESTS["paypal"]))).json()["paymentDraftId"]
+    blocker = await asyncpg.connect(world.database_url)
+    try:
+        async with blocker.transaction():
+            await blocker.execute(f"LOCK TABLE {table} IN {'EXCLUSIVE' if table == 'payment_drafts' else 'SHARE'} MODE")
+            await world.act(draft_id, "pay")
+            await eventually(lambda: waiting(world), "the webhook's transaction to wait")
+            killable.kill()
+    finally:
+        await blocker.close()
+    killable.start()
+
+    async def completed() -> bool:
+        await world.advance(5)
+        return await world.state(draft_id) == "completed"
+
+    await eventually(completed, "the capture")
+
+    ledger = await world.ledger(draft_id)
+    assert ledger is not None
+    assert (ledger["registered"], ledger["paid_minor"]) == (1, 1000)
+    assert await world.fetchval("SELECT count(*) FROM fulfilments WHERE draft_id = $1", uuid.UUID(draft_id)) == 1
