@@ -1,6 +1,7 @@
 """The database refuses nonsense by itself: what money depends on does not depend on the code being right."""
 
 import asyncio
+import dataclasses
 import json
 import re
 import typing
@@ -404,6 +405,35 @@ async def test_a_registration_under_another_drafts_reference_ends_in_review(data
 
         assert (row.draft.state, row.draft.needs_review) == (State.PENDING, True)
         assert row.draft.transaction_reference_id is None
+
+
+async def test_what_was_decided_about_a_row_is_not_folded_once_it_has_moved(database_url: str) -> None:
+    """A webhook that completes the draft while the sweep asks about it: it has not expired, and needs no review."""
+    async with folding(database_url) as (fold, store):
+        draft = await awaiting(fold, store, "order-1")
+        before = await store.drafts.get(draft.id)
+        assert before is not None
+        await fold.deliver(paid(draft, "event-1"), DELIVERY)
+        expired = dataclasses.replace(paid(draft, "expired"), kind=Kind.FAILED, amount=None, payment_reference=None)
+
+        row = await fold(draft.id, [expired], source="sweep", if_version=before.version)
+
+        assert (row.draft.state, row.draft.needs_review) == (State.COMPLETED, False)
+
+
+async def test_a_sweep_takes_only_rows_of_gateways_it_has(database_url: str) -> None:
+    """A worker without a PSP's credentials must leave that PSP's rows to the workers that have them."""
+    async with folding(database_url) as (fold, store):
+        draft = await awaiting(fold, store, "order-1")
+        async with store.transaction() as connection:
+            await store.drafts.stage_lookup(connection, draft.id, None)
+        found = {}
+        for gateways in (["another"], [draft.gateway]):
+            async with store.transaction() as connection:
+                due = await store.lease_due(connection, "drafts", timedelta(minutes=1), 10, gateways)
+            found[gateways[0]] = [one.id for one in due]
+
+        assert found == {"another": [], draft.gateway: [draft.id]}
 
 
 @pytest.mark.parametrize("by", ["draft id", "reference"])
