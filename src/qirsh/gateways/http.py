@@ -1,16 +1,18 @@
-"""One client for all PSPs, and the only translator of what can go wrong on the wire into our error tree."""
+"""One client for all PSPs, their bearer tokens, and the only translator of what goes wrong on the wire."""
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from enum import Enum
 from http import HTTPStatus
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
+from pydantic import SecretStr
 
 from qirsh.errors import (
     GatewayError,
@@ -22,6 +24,8 @@ from qirsh.errors import (
     PspAnswer,
 )
 from qirsh.gateways.base import seconds_left
+
+T = TypeVar("T")
 
 CALL_SECONDS: Final = 10.0
 """The longest single call; within an initiate the shared deadline is what binds."""
@@ -197,6 +201,68 @@ class PspClient:
                 error = GatewayRejected(f"{self._psp} refused the request (HTTP {status}).", psp_code=str(status))
         error.answer = answer
         return error
+
+
+class BearerToken:
+    """The token of one PSP account, shared by all of its calls."""
+
+    def __init__(
+        self,
+        psp: str,
+        fetch: Callable[[], Awaitable[tuple[str, float]]],
+        now: Callable[[], float],
+        *,
+        refused_by: Collection[int],
+    ) -> None:
+        """`fetch` returns a token and its life in seconds by `now`; `refused_by` are the statuses that refuse it."""
+        self._psp = psp
+        self._fetch = fetch
+        self._now = now
+        self._refused_by = refused_by
+        self._kept: tuple[SecretStr, float] | None = None
+        self._lock = asyncio.Lock()
+
+    async def use(self, call: Callable[[str], Awaitable[T]]) -> T:
+        """Call with the token; when it is refused, once more with a fresh one: a refused call has done nothing.
+
+        Raises:
+            GatewayMisconfigured: a fresh token is refused as well.
+            GatewayUnavailable: no token came in time.
+        """
+        token = await self.value()
+        try:
+            return await call(token)
+        except GatewayMisconfigured as error:
+            if error.answer is None or error.answer.status not in self._refused_by:
+                raise
+        return await call(await self.value(refused=token))
+
+    async def value(self, refused: str | None = None) -> str:
+        """The token; many callers that find it gone or refused fetch one together."""
+        async with self._turn():
+            now = self._now()
+            if self._kept is not None and now < self._kept[1]:
+                kept = self._kept[0].get_secret_value()
+                if kept != refused:
+                    return kept
+            token, life_seconds = await self._fetch()
+            self._kept = (SecretStr(token), now + life_seconds)
+            return token
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One fetches for all; whoever waits for it keeps to its own deadline."""
+        try:
+            async with asyncio.timeout(seconds_left(CALL_SECONDS)):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise GatewayUnavailable(
+                f"{self._psp}'s token did not come in time: try again with the same key."
+            ) from None
+        try:
+            yield
+        finally:
+            self._lock.release()
 
 
 async def _mark_sent(

@@ -4,8 +4,7 @@ https://developers.paymob.com/egypt: authentication request, order registration,
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -14,8 +13,8 @@ import msgspec
 
 from qirsh.draft import PaymentDraft
 from qirsh.errors import GatewayMisconfigured, GatewayProtocolError, GatewayRejected, GatewayUnavailable
-from qirsh.gateways.base import Surroundings, seconds_left
-from qirsh.gateways.http import CALL_SECONDS, Effect, PspClient
+from qirsh.gateways.base import Surroundings
+from qirsh.gateways.http import BearerToken, Effect, PspClient
 from qirsh.gateways.paymob.bodies import intention_body, order_body, pay_body, payment_key_body
 from qirsh.gateways.paymob.credentials import Credentials
 from qirsh.gateways.paymob.transactions import Transaction, read_pay_answer, read_transaction
@@ -46,14 +45,18 @@ class Account:
         self._credentials = credentials
         self._public_url = surroundings.public_url.rstrip("/")
         self._client = PspClient(credentials.base_url, psp="Paymob")
-        self._token: tuple[str, float] | None = None
-        self._token_lock = asyncio.Lock()
+        self._token = BearerToken(
+            "Paymob",
+            self._fetched_token,
+            lambda: asyncio.get_running_loop().time(),
+            refused_by={HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN},
+        )
         self._owner: int | None = None
 
     async def owner(self) -> int | None:
         """The user id that our transactions carry as `owner`; the token's answer tells it, and it never changes."""
         if self._owner is None:
-            await self._bearer()
+            await self._token.value()
         return self._owner
 
     async def open_order(self, draft: PaymentDraft, reference: str) -> Order:
@@ -163,56 +166,28 @@ class Account:
         json: object = None,
         params: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401  as PspClient.call
-        """Call with our token; when it is refused, once more with a fresh one: a refused call has done nothing."""
-        token = await self._bearer()
-        for last in (False, True):
-            try:
-                return await self._client.call(
-                    method,
-                    path,
-                    effect=effect,
-                    json=json,
-                    params=params,
-                    headers={"Authorization": f"Bearer {token}"},
-                )
-            except GatewayMisconfigured:
-                if last:
-                    raise
-                token = await self._bearer(refused=token)
-        raise AssertionError("unreachable")
+        """Call with our token, renewed once when it is refused."""
 
-    async def _bearer(self, refused: str | None = None) -> str:
-        """The token, kept for its life; many callers that find it gone or refused fetch one together."""
-        async with self._turn():
-            now = asyncio.get_running_loop().time()
-            if self._token is not None and self._token[0] != refused and now < self._token[1]:
-                return self._token[0]
-            answer = await self._client.call(
-                "POST",
-                "/api/auth/tokens",
-                effect=Effect.READS,
-                json={"api_key": self._credentials.api_key.get_secret_value()},
-            )
-            try:
-                read = msgspec.convert(answer, _AuthAnswer)
-            except msgspec.ValidationError:
-                raise GatewayUnavailable("Paymob's token could not be read: try again with the same key.") from None
-            self._token = (read.token, now + TOKEN_SECONDS)
-            self._owner = read.profile.user.id
-            return read.token
+        async def call(token: str) -> Any:  # noqa: ANN401  as PspClient.call
+            authorised = {"Authorization": f"Bearer {token}"}
+            return await self._client.call(method, path, effect=effect, json=json, params=params, headers=authorised)
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """One fetches the token for all; whoever waits for it keeps to its own deadline."""
+        return await self._token.use(call)
+
+    async def _fetched_token(self) -> tuple[str, float]:
+        """A token and how long it may be kept; its answer also tells who we are."""
+        answer = await self._client.call(
+            "POST",
+            "/api/auth/tokens",
+            effect=Effect.READS,
+            json={"api_key": self._credentials.api_key.get_secret_value()},
+        )
         try:
-            async with asyncio.timeout(seconds_left(CALL_SECONDS)):
-                await self._token_lock.acquire()
-        except TimeoutError:
-            raise GatewayUnavailable("Paymob's token did not come in time: try again with the same key.") from None
-        try:
-            yield
-        finally:
-            self._token_lock.release()
+            read = msgspec.convert(answer, _AuthAnswer)
+        except msgspec.ValidationError:
+            raise GatewayUnavailable("Paymob's token could not be read: try again with the same key.") from None
+        self._owner = read.profile.user.id
+        return read.token, TOKEN_SECONDS
 
 
 class _User(msgspec.Struct):

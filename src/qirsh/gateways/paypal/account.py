@@ -4,10 +4,8 @@ https://developer.paypal.com/api/rest/authentication/, https://developer.paypal.
 https://developer.paypal.com/docs/api/payments/v2/.
 """
 
-import asyncio
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -17,9 +15,8 @@ import msgspec
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
 
-from qirsh.errors import GatewayMisconfigured, GatewayProtocolError, GatewayRejected, GatewayUnavailable
-from qirsh.gateways.base import seconds_left
-from qirsh.gateways.http import CALL_SECONDS, Effect, PspClient
+from qirsh.errors import GatewayProtocolError, GatewayRejected, GatewayUnavailable
+from qirsh.gateways.http import BearerToken, Effect, PspClient
 from qirsh.gateways.paypal.issues import GONE, issue_of, reason_of
 from qirsh.gateways.paypal.orders import Capture, Order, read
 
@@ -65,9 +62,9 @@ class Account:
         identity = f"{credentials.client_id.get_secret_value()}:{credentials.client_secret.get_secret_value()}"
         self._basic = SecretStr("Basic " + b64encode(identity.encode()).decode())
         self._client = PspClient(credentials.base_url, psp="PayPal")
-        self._now = now
-        self._token: tuple[SecretStr, datetime] | None = None
-        self._token_lock = asyncio.Lock()
+        self._token = BearerToken(
+            "PayPal", self._fetched_token, lambda: now().timestamp(), refused_by={HTTPStatus.UNAUTHORIZED}
+        )
 
     async def create_order(self, body: Mapping[str, object], key: str) -> Order:
         """Create an order; the same key within six hours answers with the first one as it stands now.
@@ -124,58 +121,34 @@ class Account:
         json: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401  as PspClient
-        """Call with our token; when it is refused, once more with a fresh one: a refused call has done nothing."""
-        token = await self._bearer()
-        for last in (False, True):
-            authorised = {**(headers or {}), "Authorization": f"Bearer {token}"}
-            try:
-                return await self._client.call(method, path, effect=effect, json=json, headers=authorised)
-            except GatewayMisconfigured as error:
-                if last or error.answer is None or error.answer.status != HTTPStatus.UNAUTHORIZED:
-                    raise
-                token = await self._bearer(refused=token)
-            except GatewayRejected as error:
-                raise _explained(error) from None
-        raise AssertionError("unreachable")
+        """Call with our token, renewed once when it is refused."""
 
-    async def _bearer(self, refused: str | None = None) -> str:
-        """The token, kept for its life; many callers that find it gone or refused fetch one together.
+        async def call(token: str) -> Any:  # noqa: ANN401  as PspClient
+            authorised = {**(headers or {}), "Authorization": f"Bearer {token}"}
+            return await self._client.call(method, path, effect=effect, json=json, headers=authorised)
+
+        try:
+            return await self._token.use(call)
+        except GatewayRejected as error:
+            raise _explained(error) from None
+
+    async def _fetched_token(self) -> tuple[str, float]:
+        """A token and how long it may be kept.
 
         https://developer.paypal.com/api/rest/authentication/. PayPal hands the same token out again with what is left
         of its life, so `expires_in` counts, and asking too often is what it limits.
         """
-        async with self._turn():
-            now = self._now()
-            if self._token is not None and now < self._token[1]:
-                kept = self._token[0].get_secret_value()
-                if kept != refused:
-                    return kept
-            answer = await self._client.call(
-                "POST",
-                "/v1/oauth2/token",
-                effect=Effect.READS,
-                form={"grant_type": "client_credentials"},
-                headers={"Authorization": self._basic.get_secret_value()},
-            )
-            fresh = read(_Token, answer)
-            if fresh is None:
-                raise GatewayUnavailable("PayPal's token could not be read: try again with the same key.")
-            life = timedelta(seconds=fresh.expires_in) - TOKEN_MARGIN
-            self._token = (SecretStr(fresh.access_token), now + life)
-            return fresh.access_token
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """One fetches the token for all; whoever waits for it keeps to its own deadline."""
-        try:
-            async with asyncio.timeout(seconds_left(CALL_SECONDS)):
-                await self._token_lock.acquire()
-        except TimeoutError:
-            raise GatewayUnavailable("PayPal's token did not come in time: try again with the same key.") from None
-        try:
-            yield
-        finally:
-            self._token_lock.release()
+        answer = await self._client.call(
+            "POST",
+            "/v1/oauth2/token",
+            effect=Effect.READS,
+            form={"grant_type": "client_credentials"},
+            headers={"Authorization": self._basic.get_secret_value()},
+        )
+        fresh = read(_Token, answer)
+        if fresh is None:
+            raise GatewayUnavailable("PayPal's token could not be read: try again with the same key.")
+        return fresh.access_token, fresh.expires_in - TOKEN_MARGIN.total_seconds()
 
 
 def is_gone(error: GatewayRejected) -> bool:
