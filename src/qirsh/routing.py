@@ -41,6 +41,9 @@ class PaymentMethodRouter:
             for currency in EXPONENTS
             if (gateways := _possible(configured, routes, method, currency))
         }
+        self._currencies = {
+            method: frozenset(currency for routed, currency in self._routes if routed is method) for method in Method
+        }
 
     def pick(self, method: Method, currency: str) -> Sequence[str]:
         """The gateways to try, in order; never empty.
@@ -55,7 +58,7 @@ class PaymentMethodRouter:
 
     def currencies(self, method: Method) -> frozenset[str]:
         """The currencies in which this method can be taken."""
-        return frozenset(currency for routed, currency in self._routes if routed is method)
+        return self._currencies[method]
 
 
 def _possible(configured: Mapping[str, Profile], routes: Routes, method: Method, currency: str) -> tuple[str, ...]:

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from enum import Enum
 from http import HTTPStatus
-from types import SimpleNamespace
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractStreamWriter
 from pydantic import SecretStr
 
 from qirsh.errors import (
@@ -117,23 +117,24 @@ class PspClient:
         effect: Effect,
         method: str,
         path: str,
+        data: bytes | None = None,
         **request: Any,  # noqa: ANN401  those of `_transfer`, which says what they are
     ) -> tuple[int, str | None, bytes]:
         """Send a request as `_transfer` does; where no answer came, say what that means."""
-        sent = SimpleNamespace(headers=False)
+        body = None if data is None else _Body(data)
+        assert body is not None or effect is Effect.READS, "a call that moves something needs a body to tell by"
         try:
-            return await self._transfer(method, path, sent, **request)
+            return await self._transfer(method, path, body, **request)
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, UnicodeError):
             # Not chained: a parser's complaint quotes what the PSP sent. UnicodeError: a name that is no host's.
-            raise self._broken(effect, sent=sent.headers) from None
+            raise self._broken(effect, sent=body is not None and body.left) from None
 
     async def _transfer(
         self,
         method: str,
         path: str,
-        sent: SimpleNamespace,
+        body: "_Body | None",
         *,
-        data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         at_most_bytes: int | None = None,
@@ -144,12 +145,11 @@ class PspClient:
         async with self._open().request(
             method,
             self._base_url + path,
-            data=data,
+            data=body,
             headers=headers,
             params=params,
             timeout=aiohttp.ClientTimeout(total=left),
             allow_redirects=False,
-            trace_request_ctx=sent,
         ) as response:
             raw = bytearray()
             async for chunk in response.content.iter_any():
@@ -163,17 +163,14 @@ class PspClient:
     def _open(self) -> aiohttp.ClientSession:
         """The session belongs to the running loop, so it is made on first use."""
         if self._session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_request_headers_sent.append(_mark_sent)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
-                trace_configs=[trace],
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
 
     def _broken(self, effect: Effect, *, sent: bool) -> GatewayError:
-        """Exception types alone do not tell whether the PSP saw the request; whether its headers left does."""
+        """Exception types alone do not tell whether the PSP saw the request; whether its body began to leave does."""
         if not sent:
             return GatewayUnavailable(f"{self._psp} could not be reached: try again with the same key.")
         if effect is Effect.READS:
@@ -265,12 +262,17 @@ class BearerToken:
             self._lock.release()
 
 
-async def _mark_sent(
-    _session: aiohttp.ClientSession,
-    context: SimpleNamespace,
-    _params: aiohttp.TraceRequestHeadersSentParams,
-) -> None:
-    context.trace_request_ctx.headers = True
+class _Body(aiohttp.BytesPayload):
+    """A request's body that knows whether it began to leave: without it a PSP has nothing to act upon."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.left = False
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Write it, as aiohttp does once a connection is there."""
+        self.left = True
+        await super().write_with_length(writer, content_length)
 
 
 def _parsed(raw: bytes) -> object:

@@ -72,17 +72,18 @@ class Paymob:
         self._iframe_id = credentials.iframe_id
         self._public_key = credentials.public_key or ""
         self._hmac_secret = credentials.hmac_secret.get_secret_value()
-
-    @property
-    def profile(self) -> Profile:
-        """EGP only; a delivery is signed by the query parameter `hmac`."""
-        return Profile(
+        self._profile = Profile(
             name=NAME,
             methods=frozenset(self._account.integrations),
             currencies=CURRENCIES,
             signature_place=SignaturePlace("query", "hmac"),
             found_by="merchant_reference",
         )
+
+    @property
+    def profile(self) -> Profile:
+        """EGP only; a delivery is signed by the query parameter `hmac`."""
+        return self._profile
 
     async def register(self, draft: PaymentDraft, *, key: str) -> Registration:  # noqa: ARG002  Paymob takes no key
         """Open the order, then hand out the card page, the wallet's page or the bill's number.

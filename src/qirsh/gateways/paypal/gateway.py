@@ -46,6 +46,16 @@ OPEN: Final = frozenset({"CREATED", "SAVED", "PAYER_ACTION_REQUIRED"})
 """Order statuses in which the payer may still approve."""
 
 
+PROFILE: Final = Profile(
+    name=NAME,
+    methods=frozenset({Method.PAYPAL}),
+    currencies=CURRENCIES,
+    signature_place=SignaturePlace("header", SIGNATURE_HEADER),
+    found_by="own_id",
+    idempotent_for=IDEMPOTENT_FOR,
+)
+
+
 class PayPal:
     """The orders of one PayPal merchant account."""
 
@@ -76,14 +86,7 @@ class PayPal:
     @property
     def profile(self) -> Profile:
         """PayPal's currencies, EGP not among them; a delivery is signed by a header."""
-        return Profile(
-            name=NAME,
-            methods=frozenset({Method.PAYPAL}),
-            currencies=CURRENCIES,
-            signature_place=SignaturePlace("header", SIGNATURE_HEADER),
-            found_by="own_id",
-            idempotent_for=IDEMPOTENT_FOR,
-        )
+        return PROFILE
 
     async def register(self, draft: PaymentDraft, *, key: str) -> Registration:
         """Create the order and hand out the page where the payer approves it.
