@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import structlog
 
 from qirsh.clock import Clock
@@ -20,13 +21,15 @@ from qirsh.payments import Payments
 from qirsh.routing import PaymentMethodRouter
 from qirsh.settings import Settings
 from qirsh.store.changes import Publisher, Watch
-from qirsh.store.connection import close_pool, connect_pool
+from qirsh.store.connection import Pool, connect_pool
 from qirsh.store.store import Store
 from qirsh.work.fulfilment import Announcer
 from qirsh.work.worker import Worker
 
 FOLLOW_SECONDS: Final = 0.25
 """How far behind the sandbox's clock `qirsh dev` and the tests may be."""
+
+_JSON: Final = msgspec.json.Encoder(enc_hook=repr)
 
 _log = structlog.get_logger("qirsh.app")
 
@@ -51,8 +54,8 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
     """Connect everything, keep its background tasks going, and close it all in reverse."""
     async with AsyncExitStack() as stack:
         clock = Clock()
-        pool = await connect_pool(database_url, max_size=settings.database_pool)
-        stack.push_async_callback(close_pool, pool)
+        pool = Pool(await connect_pool(database_url, max_size=settings.database_pool))
+        stack.push_async_callback(pool.aclose)
         store = Store(pool, clock)
         surroundings = Surroundings(settings.public_url, settings.dev, clock.now)
         gateways = {}
@@ -88,16 +91,20 @@ def configure_logging(*, pretty: bool = False) -> None:
     logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
+            structlog.dev.ConsoleRenderer() if pretty else _json_line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if pretty else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+        if pretty
+        else structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
+
+
+def _json_line(_logger: object, _level: str, event: MutableMapping[str, Any]) -> bytes:
+    return _JSON.encode(event)
 
 
 def _background(stack: AsyncExitStack, work: object) -> None:

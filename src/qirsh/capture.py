@@ -42,7 +42,7 @@ class Collector:
             # An adapter turns every refusal it knows into an event; one it does not know is looked into, not believed.
             raise GatewayUnavailable("The PSP refused the capture in a way we do not know.") from error
         if events:
-            return await self._fold(draft.id, events, source="capture", capture_attempt=draft.capture_attempt)
+            return await self._fold(row, events, source="capture", capture_attempt=draft.capture_attempt)
         await self._store.drafts.capture_answered(draft.id, row.version, UNDECIDED)
         return await self._current(row)
 

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -130,8 +129,7 @@ class PaymentDraft(msgspec.Struct, frozen=True):
     capture_due: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayEvent:
+class GatewayEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One fact a gateway reports.
 
     A delivery finds its draft by `draft_id` where the PSP signs it, else by a signed reference. `amount` is required
@@ -157,8 +155,7 @@ class GatewayEvent:
         assert self.transaction_reference_id or self.kind is not Kind.REGISTERED, "registered needs its reference"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What `apply` made of an event: the draft after it, the verdict, and for a review the reason."""
 
     draft: PaymentDraft

@@ -1,7 +1,10 @@
-"""The one door: every fact about a draft, whoever brought it, is folded into its row here, under the row's lock."""
+"""The one door: every fact about a draft, whoever brought it, is folded into its row here.
+
+A fact is applied to the row as it was read and written by one statement that writes nothing where the row has moved
+since; then it is applied once more, under the row's lock. So one fact at a time moves a draft (ADR 0004, ADR 0016).
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
 from uuid import UUID
@@ -13,8 +16,9 @@ import structlog
 from qirsh.draft import GatewayEvent, Kind, Outcome, PaymentDraft, State, Verdict, apply
 from qirsh.gateways.base import Delivery, Hint
 from qirsh.metrics import FOLDS
-from qirsh.store.connection import Connection
-from qirsh.store.drafts import Keep, Source
+from qirsh.store.connection import Connection, Sender
+from qirsh.store.drafts import Folded, Keep, Source
+from qirsh.store.inbox import Heard
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
@@ -23,6 +27,9 @@ _UNPAID: Final = frozenset({State.PENDING, State.AWAITING_USER_ACTION, State.FAI
 FIRST_LOOKUP: Final = timedelta(minutes=2)
 """A payer at a page has usually paid by then; whose webhook got lost is found."""
 NOW: Final = timedelta(0)
+
+_HEARD: Final = "webhook_events_pkey"
+"""The one unique constraint whose violation says nothing about references: two deliveries of one event met."""
 
 _log = structlog.get_logger("qirsh.fold")
 
@@ -39,9 +46,8 @@ class Changes(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """What one transaction did: the verdict, the row after it, and who should hear of it."""
+class _Result(msgspec.Struct, frozen=True):
+    """What one try did: the verdict, the row after it, and who should hear of it."""
 
     verdict: str
     row: Row | None
@@ -50,8 +56,28 @@ class _Result:
     heard_before: bool = False
 
 
+class _News(msgspec.Struct, frozen=True):
+    """Events to fold in one pass, and what is written with them."""
+
+    events: Sequence[GatewayEvent]
+    source: Source
+    release: UUID | None = None
+    check_in: timedelta | Keep = "keep"
+    heard: Heard | None = None
+
+
+class _Attempt(Protocol):
+    """Folds into a row, in one statement or inside the transaction that holds its lock.
+
+    None: the row moved since it was read, or the event was heard before. `taken`: a reference of the event's belongs
+    to another draft.
+    """
+
+    async def __call__(self, sender: Sender, row: Row, /, *, taken: bool) -> _Result | None: ...
+
+
 class Fold:
-    """Folds facts into drafts. One transaction each: lock the draft, apply, write it with its journal."""
+    """Folds facts into drafts: apply, and write the draft with its journal."""
 
     def __init__(self, store: Store, changes: Changes) -> None:
         """Write to the store, and tell of what changed."""
@@ -60,145 +86,160 @@ class Fold:
 
     async def __call__(
         self,
-        draft_id: UUID,
-        events: Sequence[GatewayEvent],
-        *,
-        source: Source,
-        release: UUID | None = None,
-        check_in: timedelta | Keep = "keep",
-        capture_attempt: int | None = None,
-        if_version: int | None = None,
-    ) -> Row:
-        """Fold events in their order, in one pass, and return the row after them.
-
-        `release` lets go of that claim in the same transaction. `check_in` says when to look again where the events
-        themselves do not. With `if_version`, nothing is folded into a row that has moved since: what was decided
-        about it then, such as that it expired, may not be true any more. With `capture_attempt`, a decline of an
-        earlier attempt than the row's is dropped: two workers may hear the same refusal, and the second must not
-        void an approval that came between.
-        """
-
-        async def attempt(connection: Connection, *, taken: bool) -> _Result:
-            row = await self._store.drafts.lock_by_id(connection, draft_id)
-            assert row is not None, "drafts are never deleted"
-            if if_version not in {None, row.version}:
-                return _Result(Verdict.STALE, row)
-            if capture_attempt not in {None, row.draft.capture_attempt}:
-                current = [event for event in events if event.kind is not Kind.DECLINED]
-            else:
-                current = list(events)
-            return await self._fold(
-                connection, row, current, source=source, release=release, check_in=check_in, taken=taken
-            )
-
-        result = await self._committed(attempt)
-        assert result.row is not None
-        return result.row
-
-    async def deliver(self, fact: GatewayEvent | Hint, delivery: Delivery) -> str:
-        """Fold what a delivery says, or keep it until its draft appears; the delivery is kept with the verdict."""
-
-        async def attempt(connection: Connection, *, taken: bool) -> _Result:
-            row = await self._store.drafts.lock(connection, fact)
-            result = await self._heard(connection, row, fact, taken=taken)
-            await self._store.inbox.record_delivery(
-                connection,
-                delivery,
-                gateway=fact.gateway,
-                event_id=fact.event_id,
-                draft_id=row.draft.id if row else None,
-                verdict=result.verdict,
-                keep_body=not result.heard_before,
-            )
-            return result
-
-        return (await self._committed(attempt)).verdict
-
-    async def join(self, unmatched_id: UUID, event: GatewayEvent) -> bool:
-        """Fold a fact that has waited for its draft; False when there is still none."""
-
-        async def attempt(connection: Connection, *, taken: bool) -> _Result:
-            row = await self._store.drafts.lock(connection, event)
-            if row is None:
-                return _Result("unmatched", None)
-            result = await self._heard(connection, row, event, taken=taken)
-            await self._store.inbox.forget_unmatched(connection, unmatched_id)
-            return result
-
-        return (await self._committed(attempt)).row is not None
-
-    async def _committed(self, attempt: Callable[..., Awaitable[_Result]]) -> _Result:
-        """Run one transaction, again where the database refuses it, and tell of it once it is committed."""
-
-        async def once(*, taken: bool) -> _Result:
-            async with self._store.transaction() as connection:
-                return await attempt(connection, taken=taken)
-
-        try:
-            result = await self._store.retrying(lambda: once(taken=False))
-        except asyncpg.UniqueViolationError:
-            # A reference that another draft holds: one PSP payment completes one draft, so this is for a person.
-            result = await self._store.retrying(lambda: once(taken=True))
-        if result.changed and result.row is not None:
-            self._changes.draft(result.row.draft.id)
-        if result.due:
-            self._changes.due()
-        return result
-
-    async def _heard(
-        self, connection: Connection, row: Row | None, fact: GatewayEvent | Hint, *, taken: bool
-    ) -> _Result:
-        """A delivered fact: unmatched, heard before, a hint to look up, or an event to fold."""
-        if row is None:
-            if isinstance(fact, GatewayEvent):
-                await self._store.inbox.keep_unmatched(connection, fact)
-            return _Result("unmatched", None, due=True)
-        if not await self._store.inbox.remember(connection, fact.gateway, fact.event_id):
-            return _Result(Verdict.REPEATED, row, heard_before=True)
-        if isinstance(fact, Hint):
-            await self._store.drafts.stage_lookup(connection, row.draft.id, fact.payment_reference)
-            return _Result("lookup", row, due=True)
-        return await self._fold(connection, row, [fact], source="webhook", taken=taken)
-
-    async def _fold(
-        self,
-        connection: Connection,
         row: Row,
         events: Sequence[GatewayEvent],
         *,
         source: Source,
         release: UUID | None = None,
         check_in: timedelta | Keep = "keep",
-        taken: bool,
-    ) -> _Result:
-        folded = _outcomes(row.draft, events, source=source, taken=taken)
-        if not folded:
-            return _Result(Verdict.REPEATED, row)
-        after = folded[-1][1].draft
-        # Not only the last state: one look-up may find the payment and a refund of it.
-        completes = row.draft.state in _UNPAID and any(outcome.draft.state is State.COMPLETED for _, outcome in folded)
-        due = _check_in(row.draft, folded, source, check_in)
-        saved = await self._store.drafts.save(
-            connection,
-            folded,
-            source=source,
-            release=release,
-            check_in=due,
-            fulfil=completes,
-            changed=after != row.draft,
+        capture_attempt: int | None = None,
+        unmoved: bool = False,
+    ) -> Row:
+        """Fold events in their order, in one pass, into the draft of a row that was read, and return its row after.
+
+        `release` lets go of that claim in the same statement. `check_in` says when to look again where the events
+        themselves do not. With `unmoved`, nothing is folded into a row that has moved since it was read: what was
+        decided about it then, such as that it expired, may not be true any more. With `capture_attempt`, a decline of
+        an earlier attempt than the row's is dropped: two workers may hear the same refusal, and the second must not
+        void an approval that came between.
+        """
+        news = _News(events, source, release, check_in)
+        undeclined = _News([event for event in events if event.kind is not Kind.DECLINED], source, release, check_in)
+
+        async def attempt(sender: Sender, current: Row, /, *, taken: bool) -> _Result | None:
+            if unmoved and current.version != row.version:
+                return _Result(Verdict.STALE, current)
+            attempted = capture_attempt in {None, current.draft.capture_attempt}
+            return await self._fold(sender, current, news if attempted else undeclined, taken=taken)
+
+        result = await self._committed(
+            attempt, row, lambda connection: self._store.drafts.lock_by_id(connection, row.draft.id)
         )
-        for event, outcome in folded:
+        assert result.row is not None, "drafts are never deleted"
+        return result.row
+
+    async def deliver(self, fact: GatewayEvent | Hint, delivery: Delivery) -> str:
+        """Fold what a delivery says, or keep it until its draft appears; the delivery is kept with the verdict."""
+        inbox = self._store.inbox
+        if isinstance(fact, Hint):
+            result = await self._committed(self._hinted(fact, delivery), None, self._locks(fact))
+        else:
+            result = await self._hear(fact, delivery)
+        if result.row is None:
+            async with self._store.transaction() as connection:
+                if isinstance(fact, GatewayEvent):
+                    await inbox.keep_unmatched(connection, fact)
+                await inbox.record_delivery(
+                    connection, Heard(fact.gateway, fact.event_id, delivery), draft_id=None, verdict=result.verdict
+                )
+            self._changes.due()
+        elif result.heard_before:
+            repeated = Heard(fact.gateway, fact.event_id, delivery, keep_body=False)
+            await inbox.record_delivery(
+                self._store.pool, repeated, draft_id=result.row.draft.id, verdict=result.verdict
+            )
+        return result.verdict
+
+    async def join(self, unmatched_id: UUID, event: GatewayEvent) -> bool:
+        """Fold a fact that has waited for its draft; False when there is still none."""
+        result = await self._hear(event, None)
+        if result.row is None:
+            return False
+        await self._store.inbox.forget_unmatched(unmatched_id)
+        return True
+
+    async def _hear(self, event: GatewayEvent, delivery: Delivery | None) -> _Result:
+        """Fold a delivered event, once however often it is delivered."""
+        news = _News([event], "webhook", heard=Heard(event.gateway, event.event_id, delivery))
+
+        async def attempt(sender: Sender, row: Row, /, *, taken: bool) -> _Result | None:
+            return await self._fold(sender, row, news, taken=taken)
+
+        return await self._committed(attempt, await self._store.drafts.find_for(event), self._locks(event))
+
+    def _hinted(self, hint: Hint, delivery: Delivery) -> _Attempt:
+        """Ask the PSP about the draft of a hint, once however often it is delivered."""
+
+        async def attempt(sender: Sender, row: Row, /, *, taken: bool) -> _Result | None:  # noqa: ARG001
+            if not await self._store.inbox.remember(sender, hint.gateway, hint.event_id):
+                return None
+            await self._store.drafts.stage_lookup(sender, row.draft.id, hint.payment_reference)
+            heard = Heard(hint.gateway, hint.event_id, delivery)
+            await self._store.inbox.record_delivery(sender, heard, draft_id=row.draft.id, verdict="lookup")
+            return _Result("lookup", row, due=True)
+
+        return attempt
+
+    def _locks(self, fact: GatewayEvent | Hint) -> Callable[[Connection], Awaitable[Row | None]]:
+        return lambda connection: self._store.drafts.lock_for(connection, fact)
+
+    async def _committed(
+        self, attempt: _Attempt, read: Row | None, lock: Callable[[Connection], Awaitable[Row | None]]
+    ) -> _Result:
+        """Fold into the row as it was read, else under its lock, and tell of it once it is committed."""
+        result, taken = None, False
+        if read is not None:
+            try:
+                result = await self._store.retrying(lambda: attempt(self._store.pool, read, taken=False))
+            except asyncpg.UniqueViolationError as error:
+                taken = _is_anothers(error)
+        if result is None:
+            result = await self._under_lock(attempt, lock, taken=taken)
+        if result.changed and result.row is not None:
+            self._changes.draft(result.row.draft.id)
+        if result.due:
+            self._changes.due()
+        return result
+
+    async def _under_lock(
+        self, attempt: _Attempt, lock: Callable[[Connection], Awaitable[Row | None]], *, taken: bool
+    ) -> _Result:
+        """Lock the draft, fold, commit; again where the database refuses it."""
+
+        async def once(*, taken: bool) -> _Result:
+            async with self._store.transaction() as connection:
+                row = await lock(connection)
+                if row is None:
+                    return _Result("unmatched", None)
+                # Nobody moves a locked row, so what writes nothing was heard before.
+                result = await attempt(connection, row, taken=taken)
+                return result or _Result(Verdict.REPEATED, row, heard_before=True)
+
+        try:
+            return await self._store.retrying(lambda: once(taken=taken))
+        except asyncpg.UniqueViolationError as error:
+            anothers = _is_anothers(error)
+            return await self._store.retrying(lambda: once(taken=anothers))
+
+    async def _fold(self, sender: Sender, row: Row, news: _News, *, taken: bool) -> _Result | None:
+        source = news.source
+        outcomes = _outcomes(row.draft, news.events, source=source, taken=taken)
+        if not outcomes:
+            return _Result(Verdict.REPEATED, row)
+        # Not only the last state: one look-up may find the payment and a refund of it.
+        completes = row.draft.state in _UNPAID and any(one.draft.state is State.COMPLETED for _, one in outcomes)
+        due = _check_in(row.draft, outcomes, source, news.check_in)
+        folded = Folded(row, outcomes, source, due, news.release, fulfil=completes, heard=news.heard)
+        saved = await self._store.drafts.save(sender, folded)
+        if saved is None:
+            return None
+        for event, outcome in outcomes:
             FOLDS.labels(event.kind, source, outcome.verdict).inc()
             _log.info(
                 "folded",
-                draft_id=str(after.id),
+                draft_id=str(row.draft.id),
                 kind=event.kind,
                 source=source,
                 verdict=outcome.verdict,
                 review_reason=outcome.review_reason,
                 state=outcome.draft.state,
             )
-        return _Result(folded[-1][1].verdict, saved, changed=after != row.draft, due=completes or due == NOW)
+        return _Result(folded.verdict, saved, changed=folded.changed, due=completes or due == NOW)
+
+
+def _is_anothers(error: asyncpg.UniqueViolationError) -> bool:
+    """Whether a reference belongs to another draft: one PSP payment completes one draft, so this is for a person."""
+    return error.constraint_name != _HEARD
 
 
 def _outcomes(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
@@ -29,6 +29,7 @@ from qirsh.metrics import WEBHOOKS
 from qirsh.registration import Registrar
 from qirsh.routing import PaymentMethodRouter
 from qirsh.store.connection import new_id
+from qirsh.store.inbox import Heard
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
@@ -77,16 +78,19 @@ class Payments:
             GatewayRejected: the PSP refused; the same key hears the same.
             GatewayUnavailable, GatewayMisconfigured: nothing was sent; the same key tries again.
         """
-        row, product = await self._store.drafts.find_for_initiate(key, request.product_id)
-        if row is None:
-            draft = self._drafted(request, product)
-        elif settled := _settled(row, fingerprint):
-            return settled
-        else:
-            draft = row.draft
         claim = uuid4()
-        lifetime = METHODS[request.method].lifetime
-        row = await self._store.drafts.claim(draft, key=key, fingerprint=fingerprint, claim=claim, lifetime=lifetime)
+        async with self._store.pool.acquire() as connection:
+            row, product = await self._store.drafts.find_for_initiate(connection, key, request.product_id)
+            if row is None:
+                draft = self._drafted(request, product)
+            elif settled := _settled(row, fingerprint):
+                return settled
+            else:
+                draft = row.draft
+            lifetime = METHODS[request.method].lifetime
+            row = await self._store.drafts.claim(
+                connection, draft, key=key, fingerprint=fingerprint, claim=claim, lifetime=lifetime
+            )
         if settled := _settled(row, fingerprint):
             return settled
         if row.claimed_by is None:
@@ -112,16 +116,9 @@ class Payments:
             WEBHOOKS.labels(fact.gateway, verdict).inc()
             _log.info("delivery", gateway=fact.gateway, event_id=fact.event_id, verdict=verdict)
         if not facts:
-            async with self._store.transaction() as connection:
-                await self._store.inbox.record_delivery(
-                    connection,
-                    delivery,
-                    gateway=gateway.profile.name,
-                    event_id=None,
-                    draft_id=None,
-                    verdict="ignored",
-                    keep_body=False,  # a saved card's token, say, that nobody here has a use for
-                )
+            # Its body may hold what nobody here has a use for: a saved card's token, say.
+            ignored = Heard(gateway.profile.name, None, delivery, keep_body=False)
+            await self._store.inbox.record_delivery(self._store.pool, ignored, draft_id=None, verdict="ignored")
 
     async def status(self, draft_id: UUID) -> Row:
         """A draft as it stands.
@@ -146,7 +143,7 @@ class Payments:
         if hint is None or row is None:
             return None
         named = msgspec.structs.replace(row.draft, hinted_payment_reference=hint.payment_reference)
-        return await self._caught_up(replace(row, draft=named))
+        return await self._caught_up(msgspec.structs.replace(row, draft=named))
 
     async def come_back_to(self, gateway_name: str, draft_id: UUID, *, cancelled: bool) -> Row | None:
         """The payer's browser is back at the draft's own address. It may say anything: only the PSP is believed."""

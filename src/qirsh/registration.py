@@ -94,7 +94,7 @@ class Registrar:
             raise GatewayUnavailable("The PSP did not answer the look-up.") from error
         if not found.events:
             return found.standing, row
-        return found.standing, await self._fold(row.draft.id, found.events, source="lookup")
+        return found.standing, await self._fold(row, found.events, source="lookup")
 
     def gateway(self, name: str) -> Gateway:
         """A configured gateway.
@@ -118,14 +118,14 @@ class Registrar:
                 self._refuse_late_repeat(row.draft)
                 registration = await self.gateway(name).register(row.draft, key=psp_key(row.draft))
             except GatewayRejected as error:
-                return await self._fold(row.draft.id, [_refused(row.draft, error)], source="initiate", release=claim)
+                return await self._fold(row, [_refused(row.draft, error)], source="initiate", release=claim)
             except GatewayUnavailable as error:
                 unavailable = error
                 if row.draft.in_doubt:
                     break  # an earlier call may have reached this gateway: no other may be tried
                 continue
             return await self._fold(
-                row.draft.id, [_registered(row.draft, registration, claim)], source="initiate", release=claim
+                row, [_registered(row.draft, registration, claim)], source="initiate", release=claim
             )
         raise unavailable
 

@@ -1,7 +1,6 @@
 """The database refuses nonsense by itself: what money depends on does not depend on the code being right."""
 
 import asyncio
-import dataclasses
 import json
 import re
 import typing
@@ -14,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 import pytest
 
 from conftest import NewDatabase
@@ -24,8 +24,9 @@ from qirsh.fold import Fold
 from qirsh.gateways.base import Delivery
 from qirsh.methods import Method
 from qirsh.money import Money
-from qirsh.store.connection import Connection, connect_pool, new_id
+from qirsh.store.connection import Connection, Pool, connect_pool, new_id
 from qirsh.store.drafts import Source
+from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
 FIRST: Final = "00000000-0000-7000-8000-000000000001"
@@ -386,10 +387,12 @@ async def test_a_lookup_that_finds_another_drafts_payment_ends_in_review_too(dat
     """The same fact by the other way in. Asking again and again must not fill the journal."""
     async with folding(database_url) as (fold, store):
         first, second = await awaiting(fold, store, "order-1"), await awaiting(fold, store, "order-2")
-        await fold(first.id, [paid(first, "event-1", payment="payment-1")], source="lookup")
+        await fold(await row_of(store, first), [paid(first, "event-1", payment="payment-1")], source="lookup")
 
         for _ in range(3):
-            row = await fold(second.id, [paid(second, "event-2", payment="payment-1")], source="lookup")
+            row = await fold(
+                await row_of(store, second), [paid(second, "event-2", payment="payment-1")], source="lookup"
+            )
             assert (row.draft.state, row.draft.needs_review) == (State.AWAITING_USER_ACTION, True)
 
         assert [entry["verdict"] for entry in await store.drafts.journal(second.id)] == ["applied", "review"]
@@ -401,7 +404,7 @@ async def test_a_registration_under_another_drafts_reference_ends_in_review(data
         await awaiting(fold, store, "order-1")
         second = await pending(store)
 
-        row = await fold(second.id, [registered("order-1")], source="initiate")
+        row = await fold(await row_of(store, second), [registered("order-1")], source="initiate")
 
         assert (row.draft.state, row.draft.needs_review) == (State.PENDING, True)
         assert row.draft.transaction_reference_id is None
@@ -411,14 +414,38 @@ async def test_what_was_decided_about_a_row_is_not_folded_once_it_has_moved(data
     """A webhook that completes the draft while the sweep asks about it: it has not expired, and needs no review."""
     async with folding(database_url) as (fold, store):
         draft = await awaiting(fold, store, "order-1")
-        before = await store.drafts.get(draft.id)
-        assert before is not None
+        before = await row_of(store, draft)
         await fold.deliver(paid(draft, "event-1"), DELIVERY)
-        expired = dataclasses.replace(paid(draft, "expired"), kind=Kind.FAILED, amount=None, payment_reference=None)
+        expired = msgspec.structs.replace(paid(draft, "expired"), kind=Kind.FAILED, amount=None, payment_reference=None)
 
-        row = await fold(draft.id, [expired], source="sweep", if_version=before.version)
+        row = await fold(before, [expired], source="sweep", unmoved=True)
 
         assert (row.draft.state, row.draft.needs_review) == (State.COMPLETED, False)
+
+
+async def test_a_row_that_moved_since_it_was_read_is_folded_under_its_lock(database_url: str) -> None:
+    """The answer of our own call comes after the webhook: it must meet the draft as it stands, not as it was read."""
+    async with folding(database_url) as (fold, store):
+        draft = await pending(store)
+        read = await row_of(store, draft)
+        assert await fold.deliver(paid(draft, "event-1"), DELIVERY) == "applied"
+
+        row = await fold(read, [registered("order-1")], source="initiate", release=CLAIMED)
+
+        assert (row.draft.state, row.draft.transaction_reference_id) == (State.COMPLETED, "order-1")
+        assert row == await row_of(store, draft)
+        assert [entry["verdict"] for entry in await store.drafts.journal(draft.id)] == ["applied", "stale"]
+
+
+async def test_what_a_fold_returns_is_the_row_as_it_is_stored(database_url: str) -> None:
+    """The answer is built from it without another look: a column that only one of the two has would be a lie."""
+    async with folding(database_url) as (fold, store):
+        draft = await pending(store)
+
+        row = await fold(await row_of(store, draft), [registered("order-1")], source="initiate", release=CLAIMED)
+
+        assert row == await row_of(store, draft)
+        assert (row.claimed_by, row.version) == (None, 1)
 
 
 async def test_a_sweep_takes_only_rows_of_gateways_it_has(database_url: str) -> None:
@@ -478,11 +505,13 @@ async def test_the_registration_and_its_payment_at_once_end_completed(database_u
         drafts = [await pending(store) for _ in range(20)]
         both: list[Awaitable[object]] = []
         for n, draft in enumerate(drafts):
-            both.append(fold(draft.id, [registered(f"order-{n}")], source="initiate", release=CLAIMED))
+            both.append(
+                fold(await row_of(store, draft), [registered(f"order-{n}")], source="initiate", release=CLAIMED)
+            )
             both.append(fold.deliver(paid(draft, f"event-{n}", payment=f"payment-{n}"), DELIVERY))
         await asyncio.gather(*both)
 
-        rows = await store.drafts.get_many([draft.id for draft in drafts])
+        rows = await store.drafts.get_moved({draft.id: -1 for draft in drafts})
         assert [(row.draft.state, row.draft.needs_review) for row in rows] == [(State.COMPLETED, False)] * 20
         assert {row.draft.transaction_reference_id for row in rows} == {f"order-{n}" for n in range(20)}
         assert [row.claimed_by for row in rows] == [None] * 20
@@ -492,6 +521,13 @@ async def test_the_registration_and_its_payment_at_once_end_completed(database_u
 
 DELIVERY: Final = Delivery(body=b"{}", headers={}, query={})
 CLAIMED: Final = uuid.UUID(NOBODY)
+
+
+async def row_of(store: Store, draft: PaymentDraft) -> Row:
+    """The draft's row as it stands."""
+    row = await store.drafts.get(draft.id)
+    assert row is not None
+    return row
 
 
 class _Unheard:
@@ -507,12 +543,12 @@ class _Unheard:
 @asynccontextmanager
 async def folding(database_url: str, connections: int = 2) -> AsyncIterator[tuple[Fold, Store]]:
     """The one door, on a database."""
-    pool = await connect_pool(database_url, max_size=connections)
+    pool = Pool(await connect_pool(database_url, max_size=connections))
     try:
         store = Store(pool, Clock())
         yield Fold(store, _Unheard()), store
     finally:
-        await pool.close()
+        await pool.aclose()
 
 
 async def pending(store: Store) -> PaymentDraft:
@@ -527,7 +563,7 @@ async def pending(store: Store) -> PaymentDraft:
         expires_at=clock.now() + timedelta(hours=1),
     )
     row = await store.drafts.claim(
-        draft, key=str(uuid.uuid4()), fingerprint=b"f" * 32, claim=CLAIMED, lifetime=timedelta(hours=1)
+        store.pool, draft, key=str(uuid.uuid4()), fingerprint=b"f" * 32, claim=CLAIMED, lifetime=timedelta(hours=1)
     )
     return row.draft
 
@@ -535,7 +571,7 @@ async def pending(store: Store) -> PaymentDraft:
 async def awaiting(fold: Fold, store: Store, reference: str) -> PaymentDraft:
     """A draft that the PSP has registered."""
     draft = await pending(store)
-    return (await fold(draft.id, [registered(reference)], source="initiate", release=CLAIMED)).draft
+    return (await fold(await row_of(store, draft), [registered(reference)], source="initiate", release=CLAIMED)).draft
 
 
 def registered(reference: str) -> GatewayEvent:

@@ -3,7 +3,6 @@
 The page is what people read and `apply` is what moves money, so neither may drift from the other.
 """
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -347,7 +346,7 @@ def test_what_another_order_says_is_for_review(state: State, kind: Kind) -> None
     draft = draft_in(state)
     if draft.transaction_reference_id is None:
         draft = msgspec.structs.replace(draft, transaction_reference_id="ours")
-    event = dataclasses.replace(event_of(kind), transaction_reference_id="another")
+    event = msgspec.structs.replace(event_of(kind), transaction_reference_id="another")
     outcome = apply(draft, event)
     assert (outcome.verdict, outcome.review_reason) == (Verdict.REVIEW, "second_reference")
     assert outcome.draft == msgspec.structs.replace(draft, needs_review=True)

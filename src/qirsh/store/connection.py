@@ -1,24 +1,122 @@
-"""What the store's rooms share: a pool, its types, and new ids."""
+"""What the store's rooms share: connections, their types, and new ids."""
 
 import asyncio
 from contextlib import suppress
-from typing import Final, TypeAlias
+from types import TracebackType
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import asyncpg
 import uuid_utils.compat
 
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+DriverPool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Sender: TypeAlias = "Connection | Pool"
+"""Whatever a statement can be sent over: a connection, maybe in a transaction, or the pool, as one of its own."""
 
 CLOSE_SECONDS: Final = 5.0
 COMMAND_SECONDS: Final = 10.0
 """Far longer than any statement of ours takes; a database that hangs must not hang its callers for ever."""
 
 
+class Pool:
+    """Connections of the driver's pool that stay taken between statements.
+
+    At each release the driver makes a task, a time-out and two resets, which together cost as much as a statement. No
+    code of ours alters a session, so whoever is done with a connection passes it on as it is; one that an error came
+    over goes back to the driver, which mends or replaces it (ADR 0017).
+    """
+
+    def __init__(self, driver_pool: DriverPool) -> None:
+        """Take connections from the driver's pool as they are needed, at most as many as it may hold."""
+        self._driver_pool = driver_pool
+        self._free: asyncio.LifoQueue[_Taken | None] = asyncio.LifoQueue()
+        for _ in range(driver_pool.get_max_size()):
+            self._free.put_nowait(None)
+
+    def acquire(self) -> "_Borrowed":
+        """A connection for an `async with`."""
+        return _Borrowed(self._driver_pool, self._free)
+
+    async def execute(self, statement: str, *values: object) -> str:
+        """Send a statement and return its tag."""
+        async with self.acquire() as connection:
+            return await connection.execute(statement, *values)
+
+    async def fetch(self, statement: str, *values: object) -> list[asyncpg.Record]:
+        """Send a statement and return its rows."""
+        async with self.acquire() as connection:
+            return await connection.fetch(statement, *values)
+
+    async def fetchrow(self, statement: str, *values: object) -> asyncpg.Record | None:
+        """Send a statement and return its first row."""
+        async with self.acquire() as connection:
+            return await connection.fetchrow(statement, *values)
+
+    async def fetchval(self, statement: str, *values: object) -> Any:  # noqa: ANN401  whatever the column holds
+        """Send a statement and return the first column of its first row."""
+        async with self.acquire() as connection:
+            return await connection.fetchval(statement, *values)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        while not self._free.empty():
+            if connection := self._free.get_nowait():
+                await self._driver_pool.release(connection)
+        await close_pool(self._driver_pool)
+
+
+_Taken: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+
+class _Borrowed:
+    """One connection, from entering to leaving."""
+
+    def __init__(self, driver_pool: DriverPool, free: "asyncio.LifoQueue[_Taken | None]") -> None:
+        self._driver_pool = driver_pool
+        self._free = free
+        self._connection: _Taken | None = None
+
+    async def __aenter__(self) -> _Taken:
+        connection = await self._free.get()
+        if connection is None or _is_gone(connection):
+            connection = await self._replaced(connection)
+        self._connection = connection
+        return connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        assert self._connection is not None
+        if kind is None:
+            self._free.put_nowait(self._connection)
+            return
+        try:
+            await self._driver_pool.release(self._connection)
+        finally:
+            self._free.put_nowait(None)
+
+    async def _replaced(self, closed: "_Taken | None") -> _Taken:
+        try:
+            if closed is not None:
+                await self._driver_pool.release(closed)
+            return await self._driver_pool.acquire()
+        except BaseException:
+            self._free.put_nowait(None)
+            raise
+
+
+def _is_gone(connection: "_Taken") -> bool:
+    """Whether the database closed it. Then the driver has taken it back already, and the proxy answers nothing more."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+
+
 async def connect_pool(
     database_url: str, *, min_size: int = 1, max_size: int = 10, search_path: str = "public"
-) -> Pool:
+) -> DriverPool:
     """A pool whose connections are given back as they are: no code of ours alters a session."""
     return await asyncpg.create_pool(
         database_url,
@@ -34,7 +132,7 @@ async def connect_pool(
     )
 
 
-async def close_pool(pool: Pool) -> None:
+async def close_pool(pool: DriverPool) -> None:
     """Close politely, then at once: a connection that hangs or is still held must not keep the process."""
     with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         async with asyncio.timeout(CLOSE_SECONDS):

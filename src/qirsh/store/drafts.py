@@ -1,15 +1,18 @@
 """Payment drafts and their journal. Each verb is one statement, or part of the caller's transaction."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
+import msgspec
+
 from qirsh.catalog import Product
 from qirsh.clock import Clock
-from qirsh.draft import GatewayEvent, Outcome, PaymentDraft
+from qirsh.draft import GatewayEvent, Outcome, PaymentDraft, Verdict
 from qirsh.gateways.base import Hint
-from qirsh.store.connection import Connection, Pool, new_id
+from qirsh.store.connection import Connection, Pool, Sender, new_id
+from qirsh.store.inbox import Heard
 from qirsh.store.rows import Row, event_text, product_of, row_of, text
 from qirsh.store.sql import SQL
 
@@ -20,6 +23,39 @@ DOUBT: Final = timedelta(seconds=90)
 
 Source = Literal["initiate", "webhook", "lookup", "capture", "sweep"]
 Keep = Literal["keep"]
+_Way = Literal["id", "transaction_reference", "payment_reference"]
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """What a fold decided about a draft: the outcome of each event, and what else is written with them."""
+
+    row: Row
+    """The draft as it was read."""
+    outcomes: Sequence[tuple[GatewayEvent, Outcome]]
+    source: Source
+    check_in: timedelta | Keep | None
+    """When to ask the PSP next; None: never by itself."""
+    release: UUID | None
+    """The claim to let go of."""
+    fulfil: bool
+    """The draft completed: the shop must be told."""
+    heard: Heard | None
+    """The delivery that brought the event."""
+
+    @property
+    def after(self) -> PaymentDraft:
+        """The draft after all events."""
+        return self.outcomes[-1][1].draft
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything about the draft is new."""
+        return self.after != self.row.draft
+
+    @property
+    def verdict(self) -> Verdict:
+        """What became of the last event."""
+        return self.outcomes[-1][1].verdict
 
 
 class Drafts:
@@ -30,9 +66,9 @@ class Drafts:
         self._pool = pool
         self._clock = clock
 
-    async def find_for_initiate(self, key: str, product_id: str) -> tuple[Row | None, Product | None]:
+    async def find_for_initiate(self, sender: Sender, key: str, product_id: str) -> tuple[Row | None, Product | None]:
         """The draft of an idempotency key and the product of a request, in one statement."""
-        record = await self._pool.fetchrow(SQL["find_for_initiate"], key, product_id)
+        record = await sender.fetchrow(SQL["find_for_initiate"], key, product_id)
         assert record is not None
         row = None if record["id"] is None else row_of(record)
         if record["catalogue_id"] is None:
@@ -46,7 +82,14 @@ class Drafts:
         return row, product
 
     async def claim(
-        self, draft: PaymentDraft, *, key: str, fingerprint: bytes, claim: UUID, lifetime: timedelta
+        self,
+        sender: Sender,
+        draft: PaymentDraft,
+        *,
+        key: str,
+        fingerprint: bytes,
+        claim: UUID,
+        lifetime: timedelta,
     ) -> Row:
         """Write the draft, or take over the one of this key. `claimed_by` of the answer tells whether we hold it."""
         values = (
@@ -66,9 +109,9 @@ class Drafts:
             DOUBT,
             lifetime,
         )
-        record = await self._pool.fetchrow(SQL["claim_by_key"], *values)
+        record = await sender.fetchrow(SQL["claim_by_key"], *values)
         if record is None:  # somebody's; drafts are never deleted, so a fresh snapshot sees it
-            record = await self._pool.fetchrow(SQL["draft_by_key"], key)
+            record = await sender.fetchrow(SQL["draft_by_key"], key)
         assert record is not None
         return row_of(record)
 
@@ -106,9 +149,12 @@ class Drafts:
         )
         return None if record is None else row_of(record)
 
-    async def get_many(self, draft_ids: Collection[UUID]) -> list[Row]:
-        """Many drafts in one statement, in no order."""
-        return [row_of(record) for record in await self._pool.fetch(SQL["drafts_by_id"], list(draft_ids))]
+    async def get_moved(self, versions: Mapping[UUID, int]) -> list[Row]:
+        """Of these drafts, those whose version is another, in no order."""
+        if not versions:
+            return []
+        records = await self._pool.fetch(SQL["drafts_moved"], list(versions), list(versions.values()))
+        return [row_of(record) for record in records]
 
     async def journal(self, draft_id: UUID) -> list[Mapping[str, Any]]:
         """What was folded into a draft, oldest first."""
@@ -129,18 +175,18 @@ class Drafts:
         """The capture took nothing and refused nothing: a look-up says what became of it."""
         await self._pool.execute(SQL["capture_answered"], draft_id, version, self._clock.offset, check_in)
 
-    async def lock(self, connection: Connection, fact: GatewayEvent | Hint) -> Row | None:
+    async def find_for(self, event: GatewayEvent) -> Row | None:
+        """The draft an event is about, unlocked, found by the first reference it has: all of them are signed."""
+        for way, values in _ways(event)[:1]:
+            return await _by(self._pool, way, values, lock=False)
+        return None
+
+    async def lock_for(self, connection: Connection, fact: GatewayEvent | Hint) -> Row | None:
         """Lock the draft a fact is about. An event finds it by what is signed; a hint moves nothing, so by either."""
-        ways: list[tuple[str, tuple[object, ...]]] = []
-        if fact.draft_id is not None:
-            ways.append(("lock_by_id", (fact.draft_id,)))
-        if fact.transaction_reference_id is not None:
-            ways.append(("lock_by_transaction_reference", (fact.gateway, fact.transaction_reference_id)))
-        if fact.payment_reference is not None:
-            ways.append(("lock_by_payment_reference", (fact.gateway, fact.payment_reference)))
-        for name, values in reversed(ways) if isinstance(fact, Hint) else ways[:1]:
-            if record := await connection.fetchrow(SQL[name], *values):
-                return row_of(record)
+        ways = reversed(_ways(fact)) if isinstance(fact, Hint) else _ways(fact)[:1]
+        for way, values in ways:
+            if row := await _by(connection, way, values, lock=True):
+                return row
         return None
 
     async def lock_by_id(self, connection: Connection, draft_id: UUID) -> Row | None:
@@ -148,23 +194,18 @@ class Drafts:
         record = await connection.fetchrow(SQL["lock_by_id"], draft_id)
         return None if record is None else row_of(record)
 
-    async def save(
-        self,
-        connection: Connection,
-        folded: Sequence[tuple[GatewayEvent, Outcome]],
-        *,
-        source: Source,
-        release: UUID | None,
-        check_in: timedelta | Keep | None,
-        fulfil: bool,
-        changed: bool,
-    ) -> Row:
-        """Write what a fold made of a locked draft, its journal, and its fulfilment."""
-        draft = folded[-1][1].draft
-        keep = check_in == "keep"
-        record = await connection.fetchrow(
+    async def save(self, sender: Sender, folded: Folded) -> Row | None:
+        """Write what a fold made of a draft; None when the row moved since it was read, or the event was heard before.
+
+        One statement, so it needs no transaction of the caller's.
+        """
+        row, draft, heard = folded.row, folded.after, folded.heard
+        keep = folded.check_in == "keep"
+        delivery = None if heard is None else heard.delivery
+        record = await sender.fetchrow(
             SQL["save_fold"],
             draft.id,
+            row.version,
             draft.state,
             draft.reason,
             draft.needs_review,
@@ -174,23 +215,60 @@ class Drafts:
             None if draft.action is None else text(draft.action),
             draft.in_doubt,
             draft.capture_due,
-            release,
-            keep,
-            None if keep else check_in,
-            self._clock.offset,
-            source,
-            [new_id() for _ in folded],
-            [event_text(event) for event, _ in folded],
-            [outcome.verdict for _, outcome in folded],
-            [outcome.review_reason for _, outcome in folded],
-            [outcome.draft.state for _, outcome in folded],
-            new_id() if fulfil else None,
-            changed,
             draft.capture_attempt,
+            folded.release,
+            keep,
+            None if keep else folded.check_in,
+            self._clock.offset,
+            folded.changed,
+            folded.source,
+            [new_id() for _ in folded.outcomes],
+            [event_text(event) for event, _ in folded.outcomes],
+            [outcome.verdict for _, outcome in folded.outcomes],
+            [outcome.review_reason for _, outcome in folded.outcomes],
+            [outcome.draft.state for _, outcome in folded.outcomes],
+            new_id() if folded.fulfil else None,
+            None if heard is None else heard.gateway,
+            None if heard is None else heard.event_id,
+            None if delivery is None else new_id(),
+            folded.verdict,
+            *((None, None, None) if heard is None or delivery is None else heard.kept()),
         )
-        assert record is not None, "the caller holds the draft's lock"
-        return row_of(record)
+        if record is None:
+            return None
+        return msgspec.structs.replace(
+            row,
+            draft=draft,
+            claimed_by=record["claimed_by"],
+            version=record["version"],
+            attempts=record["attempts"],
+            updated_at=record["updated_at"],
+        )
 
-    async def stage_lookup(self, connection: Connection, draft_id: UUID, payment_reference: str | None) -> None:
+    async def stage_lookup(self, sender: Sender, draft_id: UUID, payment_reference: str | None) -> None:
         """Ask the PSP about a draft as soon as a worker can, and about the payment that a hint named."""
-        await connection.execute(SQL["stage_lookup"], draft_id, self._clock.offset, payment_reference)
+        await sender.execute(SQL["stage_lookup"], draft_id, self._clock.offset, payment_reference)
+
+
+def _ways(fact: GatewayEvent | Hint) -> list[tuple[_Way, tuple[object, ...]]]:
+    """Each reference of a fact that can find its draft."""
+    ways: list[tuple[_Way, tuple[object, ...]]] = []
+    if fact.draft_id is not None:
+        ways.append(("id", (fact.draft_id,)))
+    if fact.transaction_reference_id is not None:
+        ways.append(("transaction_reference", (fact.gateway, fact.transaction_reference_id)))
+    if fact.payment_reference is not None:
+        ways.append(("payment_reference", (fact.gateway, fact.payment_reference)))
+    return ways
+
+
+async def _by(
+    sender: Sender,
+    way: Literal["id", "transaction_reference", "payment_reference"],
+    values: tuple[object, ...],
+    *,
+    lock: bool,
+) -> Row | None:
+    statement = SQL[f"lock_by_{way}"] if lock else SQL[f"draft_by_{way}"]
+    record = await sender.fetchrow(statement, *values)
+    return None if record is None else row_of(record)

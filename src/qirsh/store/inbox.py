@@ -5,10 +5,12 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from qirsh.clock import Clock
 from qirsh.draft import GatewayEvent
 from qirsh.gateways.base import Delivery
-from qirsh.store.connection import Connection, Pool, new_id
+from qirsh.store.connection import Connection, Pool, Sender, new_id
 from qirsh.store.rows import event_of, event_text, text
 from qirsh.store.sql import SQL
 
@@ -32,6 +34,23 @@ class Unmatched:
     old: bool
 
 
+class Heard(msgspec.Struct, frozen=True):
+    """An event that was delivered, and the delivery as it came."""
+
+    gateway: str
+    event_id: str | None
+    delivery: Delivery | None = None
+    keep_body: bool = True
+    """A body is kept once: whoever holds one valid signature, as every payer does, could fill the disk with repeats."""
+
+    def kept(self) -> tuple[bytes, str, str]:
+        """Body, headers and query as they are kept. Of the headers only those that say nothing secret."""
+        assert self.delivery is not None
+        headers = {name: value for name, value in self.delivery.headers.items() if name in _KEPT_HEADERS}
+        body = self.delivery.body if self.keep_body else b""
+        return body, text(headers), text(dict(self.delivery.query))
+
+
 class Inbox:
     """The tables webhook_events, webhook_deliveries and unmatched_events."""
 
@@ -40,36 +59,21 @@ class Inbox:
         self._pool = pool
         self._clock = clock
 
-    async def remember(self, connection: Connection, gateway: str, event_id: str) -> bool:
+    async def remember(self, sender: Sender, gateway: str, event_id: str) -> bool:
         """Whether a delivered event is heard for the first time."""
-        return bool(await connection.fetchval(SQL["remember_event"], gateway, event_id))
+        return bool(await sender.fetchval(SQL["remember_event"], gateway, event_id))
 
-    async def record_delivery(
-        self,
-        connection: Connection,
-        delivery: Delivery,
-        *,
-        gateway: str,
-        event_id: str | None,
-        draft_id: UUID | None,
-        verdict: str,
-        keep_body: bool,
-    ) -> None:
-        """Keep an authentic delivery as it came. Of its headers only those that say nothing secret.
-
-        A body is kept once: whoever holds one valid signature, as every payer does, could fill the disk with repeats.
-        """
-        await connection.execute(
+    async def record_delivery(self, sender: Sender, heard: Heard, *, draft_id: UUID | None, verdict: str) -> None:
+        """Keep an authentic delivery as it came."""
+        await sender.execute(
             SQL["record_delivery"],
             new_id(),
             self._clock.offset,
-            gateway,
-            event_id,
+            heard.gateway,
+            heard.event_id,
             draft_id,
             verdict,
-            delivery.body if keep_body else b"",
-            text({name: value for name, value in delivery.headers.items() if name in _KEPT_HEADERS}),
-            text(dict(delivery.query)),
+            *heard.kept(),
         )
 
     async def keep_unmatched(self, connection: Connection, event: GatewayEvent) -> None:
@@ -97,9 +101,9 @@ class Inbox:
             return None
         return Unmatched(event_of(record["fact"]), record["attempts"], record["version"], record["old"])
 
-    async def forget_unmatched(self, connection: Connection, unmatched_id: UUID) -> None:
+    async def forget_unmatched(self, unmatched_id: UUID) -> None:
         """The fact found its draft."""
-        await connection.execute(SQL["forget_unmatched"], unmatched_id)
+        await self._pool.execute(SQL["forget_unmatched"], unmatched_id)
 
     async def reschedule_unmatched(
         self, unmatched_id: UUID, version: int, check_in: timedelta, *, flagged: bool

@@ -61,8 +61,15 @@ ORDER BY transaction_reference_id IS NOT DISTINCT FROM $2 DESC LIMIT 1;
 -- name: due_draft
 SELECT *, expires_at <= now() + $3 AS expired FROM payment_drafts WHERE id = $1 AND version = $2;
 
--- name: drafts_by_id
-SELECT * FROM payment_drafts WHERE id = ANY ($1);
+-- name: drafts_moved
+SELECT d.* FROM unnest($1::uuid[], $2::int[]) AS known (id, version)
+JOIN payment_drafts d ON d.id = known.id AND d.version <> known.version;
+
+-- name: draft_by_transaction_reference
+SELECT * FROM payment_drafts WHERE gateway = $1 AND transaction_reference_id = $2;
+
+-- name: draft_by_payment_reference
+SELECT * FROM payment_drafts WHERE gateway = $1 AND payment_reference = $2;
 
 -- name: lock_by_id
 SELECT * FROM payment_drafts WHERE id = $1 FOR UPDATE;
@@ -74,28 +81,35 @@ SELECT * FROM payment_drafts WHERE gateway = $1 AND transaction_reference_id = $
 SELECT * FROM payment_drafts WHERE gateway = $1 AND payment_reference = $2 FOR UPDATE;
 
 -- name: save_fold
--- What a fold changed: the draft, its journal, and the fulfilment when it completed. The draft is locked by the caller.
+-- What a fold changed, whole or not at all: the draft as it was read, its journal, the fulfilment when it completed,
+-- and the delivery that brought the news. No row where the draft moved since, or where the event was heard before.
+-- Every other part reads `draft`, so the draft is locked before anything is written that refers to it.
 WITH draft AS (
   UPDATE payment_drafts SET
-    state = $2, reason = $3, needs_review = $4, refunded_minor = $5, transaction_reference_id = $6,
-    payment_reference = $7, action = $8, in_doubt = $9, capture_due = $10, capture_attempt = $23,
-    claimed_by = CASE WHEN $2 <> 'pending' OR claimed_by = $11 THEN NULL ELSE claimed_by END,
-    claimed_until = CASE WHEN $2 <> 'pending' OR claimed_by = $11 THEN NULL ELSE claimed_until END,
-    next_check_at = CASE WHEN $12 OR ($13::interval > interval '0' AND next_check_at <= now() + $14) THEN next_check_at
-      ELSE now() + $14 + $13::interval END,
-    attempts = CASE WHEN $12 THEN attempts ELSE 0 END,
-    version = version + 1, updated_at = CASE WHEN $22 THEN now() + $14 ELSE updated_at END
-  WHERE id = $1
-  RETURNING *
+    state = $3, reason = $4, needs_review = $5, refunded_minor = $6, transaction_reference_id = $7,
+    payment_reference = $8, action = $9, in_doubt = $10, capture_due = $11, capture_attempt = $12,
+    claimed_by = CASE WHEN $3 <> 'pending' OR claimed_by = $13 THEN NULL ELSE claimed_by END,
+    claimed_until = CASE WHEN $3 <> 'pending' OR claimed_by = $13 THEN NULL ELSE claimed_until END,
+    next_check_at = CASE WHEN $14 OR ($15::interval > interval '0' AND next_check_at <= now() + $16) THEN next_check_at
+      ELSE now() + $16 + $15::interval END,
+    attempts = CASE WHEN $14 THEN attempts ELSE 0 END,
+    version = version + 1, updated_at = CASE WHEN $17 THEN now() + $16 ELSE updated_at END
+  WHERE id = $1 AND version = $2 AND NOT EXISTS (SELECT FROM webhook_events WHERE gateway = $25 AND event_id = $26)
+  RETURNING claimed_by, version, attempts, updated_at
 ), journal AS (
   INSERT INTO payment_events (id, draft_id, at, source, event, verdict, review_reason, state)
-  SELECT e.id, $1, now() + $14, $15, e.event::jsonb, e.verdict, e.review_reason, e.state
-  FROM unnest($16::uuid[], $17::text[], $18::text[], $19::text[], $20::text[])
+  SELECT e.id, $1, now() + $16, $18, e.event::jsonb, e.verdict, e.review_reason, e.state
+  FROM draft, unnest($19::uuid[], $20::text[], $21::text[], $22::text[], $23::text[])
     AS e (id, event, verdict, review_reason, state)
 ), fulfilment AS (
   INSERT INTO fulfilments (id, draft_id, created_at, next_check_at)
-  SELECT $21, $1, now() + $14, now() + $14 WHERE $21::uuid IS NOT NULL
+  SELECT $24, $1, now() + $16, now() + $16 FROM draft WHERE $24::uuid IS NOT NULL
   ON CONFLICT (draft_id) DO NOTHING
+), heard AS (
+  INSERT INTO webhook_events (gateway, event_id) SELECT $25, $26 FROM draft WHERE $26::text IS NOT NULL
+), delivery AS (
+  INSERT INTO webhook_deliveries (id, received_at, gateway, event_id, draft_id, verdict, body, headers, query)
+  SELECT $27, now() + $16, $25, $26, $1, $28, $29, $30::jsonb, $31::jsonb FROM draft WHERE $27::uuid IS NOT NULL
 )
 SELECT * FROM draft;
 

@@ -1,6 +1,5 @@
 """Between the columns of a row and the objects of the core."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -20,8 +19,7 @@ _PRICES: Final = msgspec.json.Decoder(dict[str, int])
 _EVENT: Final = msgspec.json.Decoder(GatewayEvent)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A draft with what only the store and its callers need of its row."""
 
     draft: PaymentDraft
@@ -73,8 +71,7 @@ def product_of(product_id: str, name: str, prices: str, *, purchasable: bool) ->
 
 def event_text(event: GatewayEvent) -> str:
     """An event as the journal and the waiting room keep it."""
-    fields = {name: value for name, value in msgspec.to_builtins(event).items() if value is not None}
-    return text(fields)
+    return text(event)
 
 
 def event_of(stored: str) -> GatewayEvent:

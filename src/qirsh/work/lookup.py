@@ -87,7 +87,7 @@ async def _finish(payments: Payments, store: Store, row: Row, *, expired: bool) 
         await store.drafts.reschedule(released.draft.id, released.version, DAILY)
     elif expired:
         ended = [_ended(released.draft, DeclineCode.NEVER_REGISTERED)]
-        await payments.fold(released.draft.id, ended, source="sweep", if_version=released.version)
+        await payments.fold(released, ended, source="sweep", unmoved=True)
 
 
 async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:
@@ -104,7 +104,7 @@ async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> 
         late = LATE_SCHEDULE[0] if standing is Standing.OPEN else None
         ended = [_ended(draft, DeclineCode.EXPIRED)]
         check_in: timedelta | Keep = "keep" if late is None else late
-        await payments.fold(draft.id, ended, source="sweep", check_in=check_in, if_version=row.version)
+        await payments.fold(row, ended, source="sweep", check_in=check_in, unmoved=True)
         return
     await store.drafts.reschedule(draft.id, row.version, _next(row, standing))
 

@@ -15,7 +15,7 @@ from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 
 from qirsh.payments import Payments
-from qirsh.store.connection import Pool, close_pool, connect_pool
+from qirsh.store.connection import DriverPool, close_pool, connect_pool
 from qirsh.store.store import Store
 from qirsh.work.fulfilment import Announcer
 from qirsh.work.lookup import look_up
@@ -112,7 +112,7 @@ class Worker:
             await asyncio.gather(sweeping, running, return_exceptions=True)
             await close_pool(pool)
 
-    async def _sweep_for_ever(self, pool: Pool) -> None:
+    async def _sweep_for_ever(self, pool: DriverPool) -> None:
         while True:
             self._due.clear()
             while await self._sweep(pool):
@@ -121,7 +121,7 @@ class Worker:
                 async with asyncio.timeout(SWEEP_SECONDS):
                     await self._due.wait()
 
-    async def _sweep(self, pool: Pool) -> bool:
+    async def _sweep(self, pool: DriverPool) -> bool:
         """Lease what is due and enqueue it, in one transaction a kind; whether there may be more."""
         more = False
         for kind in self._kinds:
