@@ -1,6 +1,8 @@
 """Running processes: the HTTP server and the worker until a signal, and `qirsh dev`, which is all of it at once."""
 
 import asyncio
+import gc
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -11,12 +13,11 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 from litestar import Litestar
-from litestar.stores.base import Store as Cache
 from litestar.stores.redis import RedisStore
 from redis.asyncio import Redis
 
 from qirsh.api.app import create_app
-from qirsh.api.idempotency import BoundedMemoryStore
+from qirsh.api.cache import AnswerCache, ProcessCache, SharedCache
 from qirsh.app import Services, running
 from qirsh.settings import Settings
 from qirsh.store.embedded import EmbeddedPostgres
@@ -25,7 +26,6 @@ from qirsh.store.migrate import migrate
 DRAIN_SECONDS: Final = 5
 """How long answers under way may take when the server stops; a claim that is cut off lapses by itself."""
 BACKLOG: Final = 2048
-SWEEP_CACHE_SECONDS: Final = 60.0
 
 
 class _Server(uvicorn.Server):
@@ -78,6 +78,7 @@ async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[int]:
                 task.result()
                 raise OSError(f"The server on port {port} ended while it started.")
             await asyncio.sleep(0.005)
+        _settle()
         yield listener.getsockname()[1]
     finally:
         server.should_exit = True
@@ -86,21 +87,17 @@ async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def cached(settings: Settings) -> AsyncIterator[Cache]:
-    """The cache of finished answers: Redis or Valkey when configured, in this process otherwise."""
-    if url := settings.redis_url.get_secret_value():
-        redis = Redis.from_url(url, socket_connect_timeout=1)
-        try:
-            yield RedisStore(redis, namespace="QIRSH")
-        finally:
-            await redis.aclose()
+async def cached(settings: Settings) -> AsyncIterator[AnswerCache]:
+    """The cache of finished answers: in Redis or Valkey when configured, in this process otherwise."""
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        yield ProcessCache()
         return
-    memory = BoundedMemoryStore()
-    sweep = asyncio.create_task(_sweep_for_ever(memory))
+    redis = Redis.from_url(url, socket_connect_timeout=1)
     try:
-        yield memory
+        yield SharedCache(RedisStore(redis, namespace="QIRSH"))
     finally:
-        sweep.cancel()
+        await redis.aclose()
 
 
 async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready: Callable[[int], None]) -> None:
@@ -139,6 +136,7 @@ async def for_ever() -> None:
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a process's main under uvloop until it ends or a signal comes, at whatever moment: also while it starts."""
+    _allow_many_connections()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_signal(main))
 
@@ -155,15 +153,23 @@ async def _until_signal(main: Coroutine[Any, Any, None]) -> None:
         await task
 
 
+def _allow_many_connections() -> None:
+    """Use as many open files as the system lets this process have: each waiting client is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS calls more than it gives "unlimited"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _settle() -> None:
+    """What start-up made stays for good: later collections need not walk it, and come less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
 def _bound(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise OSError(f"Port {port} on {host} cannot be used ({error.strerror}): choose another with --port.") from None
-
-
-async def _sweep_for_ever(memory: BoundedMemoryStore) -> None:
-    while True:
-        await asyncio.sleep(SWEEP_CACHE_SECONDS)
-        await memory.delete_expired()

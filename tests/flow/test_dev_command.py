@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import asyncpg
 import httpx
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 import qirsh

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,8 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from qirsh.api.idempotency import BoundedMemoryStore
+from qirsh.api.answer import Answer
+from qirsh.api.cache import ProcessCache
 from world import (
     Process,
     Server,
@@ -541,33 +541,35 @@ async def test_a_redis_that_was_never_there_changes_no_answer(
 
 async def test_the_cache_in_the_process_forgets_its_oldest_entries() -> None:
     """Without a bound a year of payments would end in the kernel's out-of-memory killer."""
-    store = BoundedMemoryStore(max_entries=3)
+    cache = ProcessCache(max_entries=3)
 
     for n in range(10):
-        await store.set(f"key{n}", f"value{n}")
+        await cache.set(f"key{n}", an_answer(n))
 
-    assert [await store.get(f"key{n}") for n in range(10)] == [None] * 7 + [b"value7", b"value8", b"value9"]
+    assert [await cache.get(f"key{n}") for n in range(10)] == [None] * 7 + [an_answer(n) for n in (7, 8, 9)]
 
 
 async def test_writing_an_entry_again_pushes_no_other_out() -> None:
     """Else a hundred repeats of one key would empty the cache."""
-    store = BoundedMemoryStore(max_entries=2)
-    await store.set("a", b"1")
-    await store.set("b", b"2")
+    cache = ProcessCache(max_entries=2)
+    await cache.set("a", an_answer(1))
+    await cache.set("b", an_answer(2))
 
     for n in range(5):
-        await store.set("b", str(n))
+        await cache.set("b", an_answer(n))
 
-    assert (await store.get("a"), await store.get("b")) == (b"1", b"4")
+    assert (await cache.get("a"), await cache.get("b")) == (an_answer(1), an_answer(4))
 
 
 async def test_an_expired_entry_is_gone() -> None:
-    """Entries live a day; what is over must neither answer nor stay in memory after the sweep."""
-    store = BoundedMemoryStore(max_entries=2)
-    await store.set("a", b"1", timedelta(seconds=-1))
-    await store.set("b", b"2", timedelta(hours=1))
+    """Entries live a day; what is over must not answer."""
+    cache = ProcessCache(max_entries=2, seconds=0)
 
-    await store.delete_expired()
+    await cache.set("a", an_answer(1))
 
-    assert (await store.get("a"), await store.get("b")) == (None, b"2")
-    assert not await store.exists("a")
+    assert await cache.get("a") is None
+
+
+def an_answer(n: int) -> Answer:
+    """A finished answer."""
+    return Answer(201, ((b"content-type", b"application/json"),), b"%d" % n)

@@ -4,30 +4,43 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from litestar import Response
 
 from qirsh.actions import data_of, tag_of
+from qirsh.api.answer import Answer, json_answer
 from qirsh.api.problems import RETRY_SECONDS
 from qirsh.draft import PaymentDraft, State
 from qirsh.money import Money
 from qirsh.payments import Initiated
 from qirsh.store.rows import Row
 
+RECEIVED: Final = json_answer(HTTPStatus.OK, b'{"received":true}')
+"""A webhook is stored."""
 
-def initiated(answer: Initiated) -> Response[bytes]:
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_NO_CACHE: Final = (b"cache-control", b"no-cache")
+_REPLAYED: Final = (b"idempotent-replayed", b"true")
+_RETRY_AFTER: Final = (b"retry-after", b"%d" % RETRY_SECONDS)
+
+
+def initiated(answer: Initiated) -> Answer:
     """201 with the action, or 202 while the PSP's answer is not known."""
     draft = answer.row.draft
     body = {"paymentDraftId": str(draft.id), **_action(draft), "expiresAt": _instant(draft.expires_at)}
-    headers = {"Cache-Control": "no-store"}
-    if answer.replayed:
-        headers["Idempotent-Replayed"] = "true"
     waits = draft.state is State.PENDING
+    headers = [_NO_STORE]
+    if answer.replayed:
+        headers.append(_REPLAYED)
     if waits:
-        headers["Retry-After"] = str(RETRY_SECONDS)
-    return _json(body, HTTPStatus.ACCEPTED if waits else HTTPStatus.CREATED, headers)
+        headers.append(_RETRY_AFTER)
+    return json_answer(HTTPStatus.ACCEPTED if waits else HTTPStatus.CREATED, msgspec.json.encode(body), *headers)
+
+
+def replayed(answer: Answer) -> Answer:
+    """A first answer, once more."""
+    return Answer(answer.status, (*answer.headers, _REPLAYED), answer.body)
 
 
 def status_body(row: Row) -> bytes:
@@ -73,12 +86,12 @@ def etag_of(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
-def status(body: bytes, *, known: bool) -> Response[bytes]:
+def status(body: bytes, *, known: bool) -> Answer:
     """200, or 304 when the caller knows it already."""
-    headers = {"ETag": etag_of(body), "Cache-Control": "no-cache"}
+    etag = (b"etag", etag_of(body).encode())
     if known:
-        return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return _json_bytes(body, HTTPStatus.OK, headers)
+        return Answer(HTTPStatus.NOT_MODIFIED, (etag, _NO_CACHE), b"")
+    return json_answer(HTTPStatus.OK, body, etag, _NO_CACHE)
 
 
 def _action(draft: PaymentDraft) -> dict[str, object]:
@@ -89,11 +102,3 @@ def _action(draft: PaymentDraft) -> dict[str, object]:
 
 def _instant(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _json(body: object, status_code: HTTPStatus, headers: dict[str, str]) -> Response[bytes]:
-    return _json_bytes(msgspec.json.encode(body), status_code, headers)
-
-
-def _json_bytes(body: bytes, status_code: HTTPStatus, headers: dict[str, str]) -> Response[bytes]:
-    return Response(body, status_code=status_code, media_type="application/json", headers=headers)

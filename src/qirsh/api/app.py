@@ -8,9 +8,9 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.stores.base import Store as Cache
 from litestar.types import ControllerRouterHandler
 
+from qirsh.api.cache import AnswerCache
 from qirsh.api.idempotency import IdempotencyMiddleware
 from qirsh.api.operator import OPERATOR_ROUTES
 from qirsh.api.problems import HANDLERS
@@ -53,7 +53,7 @@ class Services(Protocol):
 def create_app(
     settings: Settings,
     connect: Callable[[], AbstractAsyncContextManager[Services]],
-    cache: Cache,
+    cache: AnswerCache,
     more: tuple[ControllerRouterHandler, ...] = (),
 ) -> Litestar:
     """The application for these settings; `connect` opens what it needs while it runs."""

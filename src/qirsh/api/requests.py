@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import urlsplit
@@ -50,7 +51,7 @@ WANTED: Final = MappingProxyType(
 """What each field must be, in words for whoever mends the page: a decoder's complaint shows patterns."""
 
 
-class PayerFields(msgspec.Struct):
+class PayerFields(msgspec.Struct, forbid_unknown_fields=True):
     """`payer` on the wire."""
 
     name: Name | None = None
@@ -58,7 +59,7 @@ class PayerFields(msgspec.Struct):
     phone: Phone | None = None
 
 
-class InitiatePaymentRequest(msgspec.Struct):
+class InitiatePaymentRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of POST /api/payments/initiate. `null` means the same as leaving a field out."""
 
     product_id: Name
@@ -98,11 +99,10 @@ def read_initiate(body: bytes, header_keys: Sequence[str], rules: ReturnRules) -
         MethodNotSupported: all else is well, and no payment method has this name.
     """
     errors: list[FieldError] = []
-    fields = _fields(_object(body), _DECODERS, "#", errors)
-    payer = _payer(fields.pop("payer", None), errors)
+    fields, payer = _read_at_once(body) or _read_one_by_one(body, errors)
     key = _key(fields.get("idempotency_key"), header_keys, errors)
     amount = _amount(fields.get("product_amount"), fields.get("currency"), errors)
-    method = next((method for method in Method if method == fields.get("payment_method")), None)
+    method = _METHODS.get(fields.get("payment_method", ""))
     if fields.get("currency", "EGP") not in EXPONENTS:
         errors.append(FieldError("#/currency", "is not an ISO 4217 currency"))
     phone = _phone(payer.get("phone"), errors)
@@ -137,6 +137,8 @@ def pointed(name: str) -> str:
     return name[:100].replace("~", "~0").replace("/", "~1")
 
 
+_METHODS: Final[Mapping[str, Method]] = MappingProxyType({method.value: method for method in Method})
+_WHOLE: Final = msgspec.json.Decoder(InitiatePaymentRequest)
 _OUTER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -156,6 +158,25 @@ def _decoders(struct: type[msgspec.Struct]) -> Mapping[str, tuple[bool, msgspec.
 
 _DECODERS: Final = _decoders(InitiatePaymentRequest)
 _PAYER_DECODERS: Final = _decoders(PayerFields)
+
+
+def _read_at_once(body: bytes) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The fields of a body whose fields are all well, and those of its payer; None where any is not."""
+    try:
+        read = _WHOLE.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return _there(read), {} if read.payer is None else _there(read.payer)
+
+
+def _there(struct: msgspec.Struct) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(struct).items() if value is not None}
+
+
+def _read_one_by_one(body: bytes, errors: list[FieldError]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields that could be read, and those of the payer; every other becomes an error."""
+    fields = _fields(_object(body), _DECODERS, "#", errors)
+    return fields, _payer(fields.pop("payer", None), errors)
 
 
 def _object(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
@@ -230,9 +251,10 @@ def _amount(raw: msgspec.Raw | None, currency: str | None, errors: list[FieldErr
     try:
         written = bytes(raw).decode()
         text = msgspec.json.decode(raw, type=str) if written.startswith('"') else written
-        value = major_units(text)
         if currency in EXPONENTS:
-            Money.parse(text, currency)
+            value: int | Decimal = Money.parse(text, currency).amount_minor
+        else:
+            value = major_units(text)
     except (InvalidAmountError, msgspec.DecodeError, UnicodeDecodeError) as error:
         detail = str(error) if isinstance(error, InvalidAmountError) else "cannot be read"
         errors.append(FieldError("#/product_amount", detail))

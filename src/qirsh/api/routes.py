@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -12,6 +13,7 @@ from litestar.params import Parameter
 from litestar.response import Redirect
 
 from qirsh.api import answers
+from qirsh.api.answer import Answer
 from qirsh.api.idempotency import IdempotencyMiddleware, read_of
 from qirsh.api.operation import initiate_operation
 from qirsh.catalog import Product
@@ -40,7 +42,7 @@ def initiate_with(middleware: IdempotencyMiddleware) -> HTTPRouteHandler:
         operation_class=initiate_operation(),
         tags=["payments"],
     )
-    async def initiate(request: Plain) -> Response[bytes]:
+    async def initiate(request: Plain) -> Answer:
         """Make a payment draft and tell the page what the payer must do."""
         read = read_of(request.scope)
         payments = request.app.state.services.payments
@@ -56,7 +58,7 @@ def initiate_with(middleware: IdempotencyMiddleware) -> HTTPRouteHandler:
     request_max_body_size=MAX_WEBHOOK_BYTES,
     tags=["webhooks"],
 )
-async def webhook_handler(request: Plain, gateway: str | None = None) -> dict[str, bool]:
+async def webhook_handler(request: Plain, gateway: str | None = None) -> Answer:
     """Take a PSP's webhook: verified before anything, stored before it is answered."""
     delivery = Delivery(
         body=await request.body(),
@@ -68,7 +70,7 @@ async def webhook_handler(request: Plain, gateway: str | None = None) -> dict[st
     except WebhookError as error:
         WEBHOOKS_REFUSED.labels(error.code).inc()
         raise
-    return {"received": True}
+    return answers.RECEIVED
 
 
 @get("/api/payments/status/{draft_id:str}", tags=["payments"])
@@ -76,20 +78,22 @@ async def status(
     request: Plain,
     draft_id: str,
     wait: Annotated[str, Parameter(description="seconds to wait for a change, at most 30")] = "0",
-) -> Response[bytes]:
+) -> Answer:
     """A draft as it stands; with If-None-Match and `wait`, as soon as it stands otherwise."""
     seconds = _seconds(wait)
     services = request.app.state.services
     wanted = draft_id_of(draft_id)
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
-    with services.watch.waiting(wanted) as waiter:
+    if not seconds:
         body = answers.status_body(await services.payments.status(wanted))
-        try:
-            async with asyncio.timeout(seconds or None):
-                while seconds and answers.etag_of(body) in known:
+        return answers.status(body, known=answers.etag_of(body) in known)
+    with services.watch.waiting(wanted) as waiter:
+        waiter.knows(row := await services.payments.status(wanted))
+        body = answers.status_body(row)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while answers.etag_of(body) in known:
                     body = answers.status_body(await waiter.next())
-        except TimeoutError:
-            pass
     return answers.status(body, known=answers.etag_of(body) in known)
 
 
