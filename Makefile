@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test check format lock clean
+.PHONY: help setup dev test check bench format lock clean
 
 help: ## what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ check: $(STAMP) ## linters, types and the arrows of ARCHITECTURE.md
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/unit/test_architecture.py
+
+bench: $(STAMP) ## how fast it is, beside honest contenders in the same run (needs wrk)
+	$(BIN)/python -m bench $(ARGS)
 
 format: $(STAMP) ## put the code in its usual shape
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,167 @@
+"""The hot path: each request that a shop's page or a PSP makes, by each contender in turn, round by round."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from bench.contenders import Contender, Ground
+from bench.load import Measured, Requests, measured, middle, warm_up
+from bench.rows import add_drafts, write_deliveries
+
+CONNECTIONS: Final = 32
+SLOW_CONNECTIONS: Final = 600
+"""Enough that a PSP which takes 200 ms does not bound the requests: 3,000 a second."""
+SLOW_MILLISECONDS: Final = 200
+PREPARED: Final = 500
+"""Drafts whose status is asked, and initiates that are replayed, in turn."""
+WEBHOOKS_PER_SECOND: Final = 6_000
+"""More than any contender takes, so that each delivery of a run is a fresh one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One thing to do: how its requests come about, and how many connections send them."""
+
+    name: str
+    prepare: Callable[["Run", Contender], Awaitable[Requests]]
+    connections: int = CONNECTIONS
+    psp_milliseconds: int = 0
+    prepared_once: bool = True
+
+
+class Run:
+    """What the work of a run shares."""
+
+    def __init__(self, ground: Ground, contenders: Sequence[Contender], *, rounds: int, seconds: int) -> None:
+        """Let each contender do each work so many times, so many seconds each."""
+        self.ground = ground
+        self.contenders = contenders
+        self.seconds = seconds
+        self._rounds = rounds
+        self._files = 0
+        self._next_order = 1_000
+
+    async def measure(self, work: Work, say: Callable[[str], None]) -> dict[str, Measured]:
+        """The median of the rounds, by contender."""
+        self.ground.delay(work.psp_milliseconds)
+        found: dict[str, list[Measured]] = {contender.name: [] for contender in self.contenders}
+        requests: dict[str, Requests] = {}
+        for number in range(self._rounds):
+            for contender in self.contenders:
+                if contender.name not in requests or not work.prepared_once:
+                    requests[contender.name] = await work.prepare(self, contender)
+                wanted = requests[contender.name]
+                if number == 0 and work.prepared_once:
+                    await asyncio.to_thread(warm_up, [contender.server], wanted, connections=work.connections)
+                one = await asyncio.to_thread(
+                    measured, [contender.server], wanted, connections=work.connections, seconds=self.seconds
+                )
+                found[contender.name].append(one)
+                say(f"{work.name}, round {number + 1}, {contender.name}: {one.per_second:,.0f}/s, {one.cpu_us:,.0f} µs")
+        self.ground.delay(0)
+        return {name: middle(rounds) for name, rounds in found.items()}
+
+    def file(self, lines: Sequence[str] = ()) -> Path:
+        """A new file of requests."""
+        self._files += 1
+        file = self.ground.folder / f"requests-{self._files}"
+        file.write_text("".join(f"{line}\n" for line in lines))
+        return file
+
+    async def drafts(self, contender: Contender, count: int) -> tuple[int, list[uuid.UUID]]:
+        """New drafts of a contender's: the first order number, and their ids."""
+        first = self._next_order
+        self._next_order += count
+        async with contender.connected() as connection:
+            return first, await add_drafts(connection, first, count)
+
+
+async def _initiates(_run: Run, _contender: Contender) -> Requests:
+    return Requests("initiate")
+
+
+async def _replays(run: Run, contender: Contender) -> Requests:
+    """Initiates that were answered, once more."""
+    bodies = [json.dumps(an_initiate()) for _ in range(PREPARED)]
+    async with _client(contender) as client:
+        for body in bodies:
+            (await client.post("/api/payments/initiate", content=body)).raise_for_status()
+    head = f"POST\t{contender.replay_path}\tContent-Type: application/json\t"
+    return Requests("requests", run.file([head + body for body in bodies]))
+
+
+async def _deliveries(run: Run, contender: Contender) -> Requests:
+    """A signed webhook for each of many drafts."""
+    count = run.seconds * WEBHOOKS_PER_SECOND
+    first, _ = await run.drafts(contender, count)
+    file = run.file()
+    await asyncio.to_thread(write_deliveries, file, first, count)
+    return Requests("once", file)
+
+
+async def _statuses(run: Run, contender: Contender) -> Requests:
+    _, ids = await run.drafts(contender, PREPARED)
+    return Requests("requests", run.file([f"GET\t/api/payments/status/{one}\t\t" for one in ids]))
+
+
+async def _known_statuses(run: Run, contender: Contender) -> Requests:
+    """Asked by somebody who has the newest answer already."""
+    _, ids = await run.drafts(contender, PREPARED)
+    lines = []
+    async with _client(contender) as client:
+        for one in ids:
+            answer = await client.get(f"/api/payments/status/{one}")
+            tag = answer.raise_for_status().headers.get("etag", '"none"')
+            lines.append(f"GET\t/api/payments/status/{one}\tIf-None-Match: {tag}\t")
+    return Requests("requests", run.file(lines))
+
+
+INITIATE: Final = Work("initiate", _initiates)
+SLOW_INITIATE: Final = Work(
+    f"initiate, PSP takes {SLOW_MILLISECONDS} ms", _initiates, SLOW_CONNECTIONS, SLOW_MILLISECONDS
+)
+REPLAY: Final = Work("initiate, replayed", _replays)
+WEBHOOK: Final = Work("webhook", _deliveries, prepared_once=False)
+STATUS: Final = Work("status", _statuses)
+KNOWN_STATUS: Final = Work("status, 304", _known_statuses)
+WORKS: Final = (INITIATE, SLOW_INITIATE, REPLAY, WEBHOOK, STATUS, KNOWN_STATUS)
+
+
+@asynccontextmanager
+async def contenders(ground: Ground, names: Sequence[str]) -> AsyncIterator[list[Contender]]:
+    """The contenders of these names, each with a new database."""
+    async with AsyncExitStack() as stack:
+        found = []
+        for name in names:
+            url = await ground.database(f"{name}_{uuid.uuid4().hex[:8]}")
+            opened = ground.qirsh(url) if name == "qirsh" else ground.other(name, url)
+            server = stack.enter_context(opened)
+            path = "/api/payments/initiate" if name == "qirsh" else "/replay"
+            found.append(Contender(name, server, url, path))
+        yield found
+
+
+def an_initiate() -> dict[str, Any]:
+    """The same as load.lua makes."""
+    return {
+        "product_id": "tshirt",
+        "product_amount": "300.00",
+        "payment_method": "card",
+        "currency": "EGP",
+        "idempotency_key": str(uuid.uuid4()),
+        "order_reference": "A-1001",
+        "payer": {"name": "Mona Hassan", "email": "mona@example.com", "phone": "01012345678"},
+        "return_url": "https://shop.example/thanks",
+        "locale": "ar",
+    }
+
+
+def _client(contender: Contender) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=contender.server.url, headers={"Content-Type": "application/json"}, timeout=30)
