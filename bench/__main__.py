@@ -12,7 +12,9 @@ from typing import Final
 from bench.contenders import Ground, ground
 from bench.hot_path import WORKS, Run, contenders
 from bench.machine import MissingToolError, described, tool
+from bench.scale import scale
 from bench.table import of_contenders
+from bench.waiting import waiting
 
 ROUNDS: Final = 3
 SECONDS: Final = 4
@@ -51,6 +53,14 @@ async def _hot_path(place: Ground) -> None:
             _say(of_contenders(work.name, await run.measure(work, _mutter), CONTENDERS[0]) + "\n")
 
 
+async def _waiting(place: Ground) -> None:
+    _say(await waiting(place) + "\n")
+
+
+async def _scale(place: Ground) -> None:
+    _say(await scale(place, _mutter) + "\n")
+
+
 def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201  this is what the command is for
 
@@ -59,7 +69,7 @@ def _mutter(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201  as above: progress, apart from the tables
 
 
-PARTS: Final[dict[str, Part]] = {"hot_path": _hot_path}
+PARTS: Final[dict[str, Part]] = {"hot_path": _hot_path, "waiting": _waiting, "scale": _scale}
 
 if __name__ == "__main__":
     main()

@@ -36,10 +36,11 @@ async def waiting(place: Ground) -> str:
     async with contenders(place, ["qirsh"]) as (qirsh,):
         run = Run(place, [qirsh], rounds=1, seconds=1)
         first_order, ids = await run.drafts(qirsh, CLIENTS)
-        address = urlsplit(qirsh.server.url)
-        pages = [Page(str(draft_id), f"{address.hostname}:{address.port}") for draft_id in ids]
+        host = urlsplit(qirsh.server.url).netloc
+        pages = [Page(str(draft_id), host) for draft_id in ids]
+        alone = qirsh.server.resident_mb()
         await _all(pages)
-        before = qirsh.server.resident_mb()
+        connected = qirsh.server.resident_mb()
         await _all_wait(pages)
         while_waiting = qirsh.server.resident_mb()
 
@@ -47,15 +48,18 @@ async def waiting(place: Ground) -> str:
             each = [await _heard(psp, first_order + n, [pages[n]]) for n in range(SAMPLED)]
             shared_order, (shared,) = await run.drafts(qirsh, 1)
             for page in pages:
-                page.move_to(str(shared))
+                page.close()
+            pages = [Page(str(shared), host) for _ in range(CLIENTS)]
+            await _all(pages)
             await _all_wait(pages)
             together = await _heard(psp, shared_order, pages)
         for page in pages:
             page.close()
 
     rows = [
-        ["memory before, with everybody connected", f"{before:,.0f} MB"],
-        ["memory while everybody waits", f"{while_waiting:,.0f} MB"],
+        ["memory before anybody comes", f"{alone:,.0f} MB"],
+        ["once everybody is connected", f"{connected:,.0f} MB"],
+        ["while everybody waits", f"{while_waiting:,.0f} MB"],
         ["webhook to its page's answer, each waits for a draft of its own: median", f"{median(each) * 1e3:,.1f} ms"],
         [f"the slowest of {SAMPLED}", f"{max(each) * 1e3:,.1f} ms"],
         ["webhook to the last page's answer, all wait for one draft", f"{together:,.2f} s"],
@@ -100,11 +104,6 @@ class Page(asyncio.Protocol):
             f"Host: {self._host}\r\n{known}\r\n".encode()
         )
 
-    def move_to(self, draft_id: str) -> None:
-        """Wait for another draft from now on, on another connection: the server still holds the first."""
-        self._draft_id = draft_id
-        self.close()
-
     def close(self) -> None:
         """Leave."""
         if self._transport is not None:
@@ -128,8 +127,6 @@ async def _all(pages: Sequence[Page]) -> None:
 
 async def _all_wait(pages: Sequence[Page]) -> None:
     """Let every page wait for its draft, and the server come to rest."""
-    if pages[0].answered.cancelled():
-        await _all(pages)
     for page in pages:
         page.ask(WAIT_SECONDS)
     await asyncio.sleep(SETTLE_SECONDS)
