@@ -14,6 +14,7 @@ from bench.hot_path import WORKS, Run, contenders
 from bench.machine import MissingToolError, described, tool
 from bench.scale import scale
 from bench.table import of_contenders
+from bench.variants import variants
 from bench.waiting import waiting
 
 ROUNDS: Final = 3
@@ -53,6 +54,10 @@ async def _hot_path(place: Ground) -> None:
             _say(of_contenders(work.name, await run.measure(work, _mutter), CONTENDERS[0]) + "\n")
 
 
+async def _variants(place: Ground) -> None:
+    _say(await variants(place, _mutter, rounds=ROUNDS, seconds=SECONDS) + "\n")
+
+
 async def _waiting(place: Ground) -> None:
     _say(await waiting(place) + "\n")
 
@@ -69,7 +74,7 @@ def _mutter(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201  as above: progress, apart from the tables
 
 
-PARTS: Final[dict[str, Part]] = {"hot_path": _hot_path, "waiting": _waiting, "scale": _scale}
+PARTS: Final[dict[str, Part]] = {"hot_path": _hot_path, "variants": _variants, "waiting": _waiting, "scale": _scale}
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,7 @@
 """The contenders of a run: each a server in one process with a database of its own, all at one PSP."""
 
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +31,17 @@ OPERATOR_KEY: Final = "operator-key-of-the-bench"
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A server to be measured."""
+    """One server, or several over one database, to be measured."""
 
     name: str
-    server: Server
+    servers: Sequence[Server]
     database_url: str
-    replay_path: str
+    replay_path: str = "/api/payments/initiate"
+
+    @property
+    def server(self) -> Server:
+        """The first, which is asked while a work is prepared."""
+        return self.servers[0]
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Connection]:

@@ -59,9 +59,9 @@ class Run:
                     requests[contender.name] = await work.prepare(self, contender)
                 wanted = requests[contender.name]
                 if number == 0 and work.prepared_once:
-                    await asyncio.to_thread(warm_up, [contender.server], wanted, connections=work.connections)
+                    await asyncio.to_thread(warm_up, contender.servers, wanted, connections=work.connections)
                 one = await asyncio.to_thread(
-                    measured, [contender.server], wanted, connections=work.connections, seconds=self.seconds
+                    measured, contender.servers, wanted, connections=work.connections, seconds=self.seconds
                 )
                 found[contender.name].append(one)
                 say(f"{work.name}, round {number + 1}, {contender.name}: {one.per_second:,.0f}/s, {one.cpu_us:,.0f} µs")
@@ -144,7 +144,7 @@ async def contenders(ground: Ground, names: Sequence[str]) -> AsyncIterator[list
             opened = ground.qirsh(url) if name == "qirsh" else ground.other(name, url)
             server = stack.enter_context(opened)
             path = "/api/payments/initiate" if name == "qirsh" else "/replay"
-            found.append(Contender(name, server, url, path))
+            found.append(Contender(name, [server], url, path))
         yield found
 
 

@@ -17,7 +17,7 @@ YOUNG, OLD = 10_000, 10_000_000
 BATCH: Final = 1_000_000
 BYTES_A_DRAFT: Final = 1_500
 """With its indexes, and the log that is written on the way."""
-ROUNDS: Final = 5
+ROUNDS: Final = 3
 
 
 async def scale(place: Ground, say: Callable[[str], None]) -> str:
@@ -31,7 +31,7 @@ async def scale(place: Ground, say: Callable[[str], None]) -> str:
             url = await place.database(f"drafts_{count}")
             await _fill(url, count, say)
             server = stack.enter_context(place.qirsh(url))
-            found.append(Contender(f"{count:,} drafts", server, url, ""))
+            found.append(Contender(f"{count:,} drafts", [server], url))
         run = Run(place, found, rounds=ROUNDS, seconds=4)
         measured: dict[str, Measured] = await run.measure(INITIATE, say)
     return of_contenders("initiate", measured, found[0].name)
