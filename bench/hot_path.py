@@ -33,6 +33,10 @@ class Work:
     prepare: Callable[["Run", Contender], Awaitable[Requests]]
     connections: int = CONNECTIONS
     psp_milliseconds: int = 0
+    proof: str = ""
+    """Counts what requests of this kind leave in the database: an answer that did no work measures nothing."""
+    times_longer: int = 1
+    """Where the first answers come late, so that they are not most of what is measured."""
     prepared_once: bool = True
 
 
@@ -53,6 +57,7 @@ class Run:
         self.ground.delay(work.psp_milliseconds)
         found: dict[str, list[Measured]] = {contender.name: [] for contender in self.contenders}
         requests: dict[str, Requests] = {}
+        before = await self._counted(work)
         for number in range(self._rounds):
             for contender in self.contenders:
                 if contender.name not in requests or not work.prepared_once:
@@ -61,12 +66,28 @@ class Run:
                 if number == 0 and work.prepared_once:
                     await asyncio.to_thread(warm_up, contender.servers, wanted, connections=work.connections)
                 one = await asyncio.to_thread(
-                    measured, contender.servers, wanted, connections=work.connections, seconds=self.seconds
+                    measured,
+                    contender.servers,
+                    wanted,
+                    connections=work.connections,
+                    seconds=self.seconds * work.times_longer,
                 )
                 found[contender.name].append(one)
                 say(f"{work.name}, round {number + 1}, {contender.name}: {one.per_second:,.0f}/s, {one.cpu_us:,.0f} µs")
         self.ground.delay(0)
+        for name, count in (await self._counted(work)).items():
+            left, answered = count - before[name], sum(one.requests for one in found[name])
+            if left < answered:
+                raise RuntimeError(f"{work.name}: {name} answered {answered:.0f} and did {left}.")
         return {name: middle(rounds) for name, rounds in found.items()}
+
+    async def _counted(self, work: Work) -> dict[str, int]:
+        """What the work has left in each contender's database so far."""
+        counts = {}
+        for contender in self.contenders if work.proof else ():
+            async with contender.connected() as connection:
+                counts[contender.name] = await connection.fetchval(work.proof)
+        return counts
 
     def file(self, lines: Sequence[str] = ()) -> Path:
         """A new file of requests."""
@@ -123,12 +144,15 @@ async def _known_statuses(run: Run, contender: Contender) -> Requests:
     return Requests("requests", run.file(lines))
 
 
-INITIATE: Final = Work("initiate", _initiates)
+_REGISTERED: Final = "SELECT count(*) FROM payment_drafts WHERE state = 'awaiting_user_action'"
+_PAID: Final = "SELECT count(*) FROM fulfilments JOIN payment_drafts d ON d.id = draft_id WHERE d.state = 'completed'"
+
+INITIATE: Final = Work("initiate", _initiates, proof=_REGISTERED)
 SLOW_INITIATE: Final = Work(
-    f"initiate, PSP takes {SLOW_MILLISECONDS} ms", _initiates, SLOW_CONNECTIONS, SLOW_MILLISECONDS
+    f"initiate, PSP takes {SLOW_MILLISECONDS} ms", _initiates, SLOW_CONNECTIONS, SLOW_MILLISECONDS, _REGISTERED, 2
 )
 REPLAY: Final = Work("initiate, replayed", _replays)
-WEBHOOK: Final = Work("webhook", _deliveries, prepared_once=False)
+WEBHOOK: Final = Work("webhook", _deliveries, proof=_PAID, prepared_once=False)
 STATUS: Final = Work("status", _statuses)
 KNOWN_STATUS: Final = Work("status, 304", _known_statuses)
 WORKS: Final = (INITIATE, SLOW_INITIATE, REPLAY, WEBHOOK, STATUS, KNOWN_STATUS)

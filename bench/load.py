@@ -19,6 +19,7 @@ WARM_SECONDS: Final = 1
 class Measured:
     """One contender doing one thing: requests a second, milliseconds, µs of CPU a request, MB resident after it."""
 
+    requests: float
     per_second: float
     p50_ms: float
     p99_ms: float
@@ -41,6 +42,7 @@ class Requests:
 def warm_up(servers: Sequence[Server], requests: Requests, *, connections: int) -> None:
     """Let servers open their connections and prepare their statements; nothing is measured."""
     _run(servers, requests, connections, WARM_SECONDS)
+    _settle(servers)
 
 
 def measured(servers: Sequence[Server], requests: Requests, *, connections: int, seconds: int) -> Measured:
@@ -53,9 +55,11 @@ def measured(servers: Sequence[Server], requests: Requests, *, connections: int,
     before = [server.cpu_seconds() for server in servers]
     said = _run(servers, requests, connections, seconds)
     cpu = sum(server.cpu_seconds() - was for server, was in zip(servers, before, strict=True))
+    _settle(servers)
     results = [_result(text) for text in said]
     count = sum(result["requests"] for result in results)
     return Measured(
+        requests=count,
         per_second=sum(result["requests"] / result["seconds"] for result in results),
         p50_ms=median(result["p50_ms"] for result in results),
         p99_ms=max(result["p99_ms"] for result in results),
@@ -84,6 +88,11 @@ def _run(servers: Sequence[Server], requests: Requests, connections: int, second
         for server in servers
     ]
     return [process.communicate()[0] for process in running]
+
+
+def _settle(servers: Sequence[Server]) -> None:
+    for server in servers:
+        server.settle()
 
 
 def _result(said: str) -> dict[str, float]:

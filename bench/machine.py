@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import psutil
 
 START_SECONDS: Final = 60.0
 END_SECONDS: Final = 20.0
+SETTLE_SECONDS: Final = 20.0
+QUIET_SECONDS: Final = 0.25
 
 _ADDRESS: Final = re.compile(r"ready on (?:http://)?(\S+)")
 
@@ -41,6 +44,16 @@ class Server:
     def resident_mb(self) -> float:
         """Memory it holds now, in megabytes of 1,000,000 bytes."""
         return float(self.process.memory_info().rss) / 1e6
+
+    def settle(self) -> None:
+        """Wait until it does nothing any more: requests whose client has gone are finished all the same."""
+        end, used = time.monotonic() + SETTLE_SECONDS, self.cpu_seconds()
+        while time.monotonic() < end:
+            time.sleep(QUIET_SECONDS)
+            now = self.cpu_seconds()
+            if now - used < QUIET_SECONDS / 10:
+                return
+            used = now
 
 
 @contextmanager

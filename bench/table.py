@@ -14,12 +14,12 @@ def of_contenders(work: str, measured: Mapping[str, Measured], floor: str) -> st
         [
             f"**{name}**" if name == "qirsh" else name,
             f"{one.per_second:,.0f}",
-            f"{one.p50_ms:,.2f}",
-            f"{one.p99_ms:,.2f}",
-            f"{one.cpu_us:,.0f}",
+            f"{one.p50_ms:,.2f}" if one.per_second else "–",
+            f"{one.p99_ms:,.2f}" if one.per_second else "–",
+            f"{one.cpu_us:,.0f}" if one.per_second else "–",
             f"{one.resident_mb:,.0f}",
             f"{one.per_second / base.per_second:.2f}",
-            f"{one.cpu_us / base.cpu_us:.2f}",
+            f"{one.cpu_us / base.cpu_us:.2f}" if one.per_second else "–",
         ]
         for name, one in measured.items()
     ]

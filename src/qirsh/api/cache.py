@@ -14,8 +14,8 @@ from qirsh.api.answer import Answer
 
 KEPT: Final = timedelta(hours=24)
 """Pages repeat within minutes; after a day the row answers as well."""
-MAX_ENTRIES: Final = 20_000
-"""About 20 MB in each process; whose answer made room for newer ones is answered by the row."""
+MAX_ENTRIES: Final = 10_000
+"""About 12 MB in each process; whose answer made room for newer ones is answered by the row."""
 SHARED_SECONDS: Final = 0.05
 """A cache slower than the database is no cache."""
 
