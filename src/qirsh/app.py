@@ -1,6 +1,7 @@
 """The composition root: from settings to a running server or worker. Imports everything; nobody imports it."""
 
 import asyncio
+import json
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable, MutableMapping
@@ -104,7 +105,11 @@ def configure_logging(*, pretty: bool = False) -> None:
 
 
 def _json_line(_logger: object, _level: str, event: MutableMapping[str, Any]) -> bytes:
-    return _JSON.encode(event)
+    """One line. What msgspec does not take, such as half a surrogate pair in a path, must not fail who logs it."""
+    try:
+        return _JSON.encode(event)
+    except UnicodeError:
+        return json.dumps(event, default=repr).encode()
 
 
 def _background(stack: AsyncExitStack, work: object) -> None:
