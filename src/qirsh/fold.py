@@ -54,6 +54,7 @@ class _Result(msgspec.Struct, frozen=True):
     changed: bool = False
     due: bool = False
     heard_before: bool = False
+    wrote: bool = True
 
 
 class _News(msgspec.Struct, frozen=True):
@@ -183,7 +184,7 @@ class Fold:
                 result = await self._store.retrying(lambda: attempt(self._store.pool, read, taken=False))
             except asyncpg.UniqueViolationError as error:
                 taken = _is_anothers(error)
-        if result is None:
+        if result is None or not result.wrote:  # what told nothing new about the row as read may about the row as it is
             result = await self._under_lock(attempt, lock, taken=taken)
         if result.changed and result.row is not None:
             self._changes.draft(result.row.draft.id)
@@ -215,7 +216,7 @@ class Fold:
         source = news.source
         outcomes = _outcomes(row.draft, news.events, source=source, taken=taken)
         if not outcomes:
-            return _Result(Verdict.REPEATED, row)
+            return _Result(Verdict.REPEATED, row, wrote=False)
         # Not only the last state: one look-up may find the payment and a refund of it.
         completes = row.draft.state in _UNPAID and any(one.draft.state is State.COMPLETED for _, one in outcomes)
         due = _check_in(row.draft, outcomes, source, news.check_in)

@@ -496,6 +496,24 @@ async def test_the_description_of_initiate_has_every_field_of_the_contract(world
     assert operation["requestBody"]["required"] is True
 
 
+async def test_the_description_of_the_answers_is_what_is_answered(world: World) -> None:
+    """They are written by our own code, so the framework does not describe them by itself."""
+    document = (await get(world, "/openapi.json", {})).json()
+
+    def described(path: str, method: str, status: str) -> set[str]:
+        answer = document["paths"][path][method]["responses"][status]["content"]["application/json"]["schema"]
+        return set(document["components"]["schemas"][answer["$ref"].rpartition("/")[2]]["properties"])
+
+    initiated = await world.initiate()
+    draft_id = initiated.json()["paymentDraftId"]
+    assert described("/api/payments/initiate", "post", "201") == set(initiated.json())
+    assert described("/api/payments/initiate", "post", "202") == set(initiated.json())
+    status = await world.status(draft_id)
+    assert described("/api/payments/status/{draft_id}", "get", "200") == set(status.json())
+    assert described("/api/payments/webhook-handler", "post", "200") == {"received"}
+    assert "Answer" not in document["components"]["schemas"]
+
+
 def _dangling(part: object, document: dict[str, Any]) -> Iterator[str]:
     """The references of a document that lead nowhere."""
     if isinstance(part, list):

@@ -4,19 +4,53 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from qirsh.actions import data_of, tag_of
 from qirsh.api.answer import Answer, json_answer
 from qirsh.api.problems import RETRY_SECONDS
-from qirsh.draft import PaymentDraft, State
+from qirsh.draft import State
 from qirsh.money import Money
 from qirsh.payments import Initiated
 from qirsh.store.rows import Row
 
-RECEIVED: Final = json_answer(HTTPStatus.OK, b'{"received":true}')
+ActionTag = Literal["redirect_url", "qr_code", "reference_code", "otp_token", "mobile_prompt"]
+
+
+class Received(msgspec.Struct):
+    """The answer to a webhook: it is stored, or was before."""
+
+    received: bool = True
+
+
+class InitiatedBody(msgspec.Struct):
+    """The answer to initiate. No action: the PSP's answer is not known yet (202), or the payment ended before it."""
+
+    paymentDraftId: str  # noqa: N815  the wire's name, as all below
+    paymentAction: ActionTag | None  # noqa: N815
+    actionData: dict[str, Any] | None  # noqa: N815
+    expiresAt: str  # noqa: N815
+
+
+class StatusBody(msgspec.Struct):
+    """The answer to status; the action and its end only while it waits for the payer."""
+
+    paymentDraftId: str  # noqa: N815
+    status: State
+    reason: str | None
+    amount: str
+    currency: str
+    refunded: str
+    updatedAt: str  # noqa: N815
+    paymentAction: ActionTag | UnsetType = UNSET  # noqa: N815
+    actionData: dict[str, Any] | UnsetType = UNSET  # noqa: N815
+    expiresAt: str | UnsetType = UNSET  # noqa: N815
+
+
+RECEIVED: Final = json_answer(HTTPStatus.OK, msgspec.json.encode(Received()))
 """A webhook is stored."""
 
 _NO_STORE: Final = (b"cache-control", b"no-store")
@@ -28,7 +62,8 @@ _RETRY_AFTER: Final = (b"retry-after", b"%d" % RETRY_SECONDS)
 def initiated(answer: Initiated) -> Answer:
     """201 with the action, or 202 while the PSP's answer is not known."""
     draft = answer.row.draft
-    body = {"paymentDraftId": str(draft.id), **_action(draft), "expiresAt": _instant(draft.expires_at)}
+    tag, data = (None, None) if draft.action is None else (tag_of(draft.action), data_of(draft.action))
+    body = InitiatedBody(str(draft.id), cast("ActionTag | None", tag), data, _instant(draft.expires_at))
     waits = draft.state is State.PENDING
     headers = [_NO_STORE]
     if answer.replayed:
@@ -46,17 +81,20 @@ def replayed(answer: Answer) -> Answer:
 def status_body(row: Row) -> bytes:
     """What GET status shows of a draft."""
     draft = row.draft
-    body: dict[str, object] = {
-        "paymentDraftId": str(draft.id),
-        "status": draft.state,
-        "reason": draft.reason,
-        "amount": draft.amount.major,
-        "currency": draft.amount.currency,
-        "refunded": Money(draft.refunded_minor, draft.amount.currency).major,
-        "updatedAt": _instant(row.updated_at),
-    }
+    body = StatusBody(
+        paymentDraftId=str(draft.id),
+        status=draft.state,
+        reason=draft.reason,
+        amount=draft.amount.major,
+        currency=draft.amount.currency,
+        refunded=Money(draft.refunded_minor, draft.amount.currency).major,
+        updatedAt=_instant(row.updated_at),
+    )
     if draft.state is State.AWAITING_USER_ACTION:
-        body |= {**_action(draft), "expiresAt": _instant(draft.expires_at)}
+        assert draft.action is not None, "a constraint of the table"
+        body.paymentAction = cast("ActionTag", tag_of(draft.action))
+        body.actionData = data_of(draft.action)
+        body.expiresAt = _instant(draft.expires_at)
     return msgspec.json.encode(body)
 
 
@@ -92,12 +130,6 @@ def status(body: bytes, *, known: bool) -> Answer:
     if known:
         return Answer(HTTPStatus.NOT_MODIFIED, (etag, _NO_CACHE), b"")
     return json_answer(HTTPStatus.OK, body, etag, _NO_CACHE)
-
-
-def _action(draft: PaymentDraft) -> dict[str, object]:
-    if draft.action is None:
-        return {"paymentAction": None, "actionData": None}
-    return {"paymentAction": tag_of(draft.action), "actionData": data_of(draft.action)}
 
 
 def _instant(value: datetime) -> str:

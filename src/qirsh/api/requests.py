@@ -169,6 +169,8 @@ def _read_at_once(body: bytes) -> tuple[dict[str, Any], dict[str, Any]] | None:
         read = _WHOLE.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+    if bytes(read.product_amount) == b"null":
+        return None
     return _there(read), {} if read.payer is None else _there(read.payer)
 
 

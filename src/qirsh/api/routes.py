@@ -7,13 +7,15 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+import msgspec
 from litestar import MediaType, Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 from litestar.response import Redirect
+from litestar.types import ASGIApp
 
 from qirsh.api import answers
-from qirsh.api.answer import Answer
 from qirsh.api.idempotency import IdempotencyMiddleware, read_of
 from qirsh.api.operation import initiate_operation
 from qirsh.catalog import Product
@@ -32,6 +34,11 @@ READY_SECONDS: Final = 2.0
 Plain = Request[Any, Any, Any]
 
 
+def _body(container: type[msgspec.Struct], description: str) -> ResponseSpec:
+    """What OpenAPI says of an answer that we write by ourselves."""
+    return ResponseSpec(container, description=description, generate_examples=False)
+
+
 def initiate_with(middleware: IdempotencyMiddleware) -> HTTPRouteHandler:
     """POST /api/payments/initiate, behind the middleware that reads its request."""
 
@@ -40,9 +47,13 @@ def initiate_with(middleware: IdempotencyMiddleware) -> HTTPRouteHandler:
         middleware=[middleware],
         status_code=HTTPStatus.CREATED,
         operation_class=initiate_operation(),
+        responses={
+            HTTPStatus.CREATED: _body(answers.InitiatedBody, "Registered: what the payer must do next."),
+            HTTPStatus.ACCEPTED: _body(answers.InitiatedBody, "The PSP did not answer: the same key asks again."),
+        },
         tags=["payments"],
     )
-    async def initiate(request: Plain) -> Answer:
+    async def initiate(request: Plain) -> ASGIApp:
         """Make a payment draft and tell the page what the payer must do."""
         read = read_of(request.scope)
         payments = request.app.state.services.payments
@@ -56,9 +67,10 @@ def initiate_with(middleware: IdempotencyMiddleware) -> HTTPRouteHandler:
     ["/api/payments/webhook-handler", "/api/payments/webhook-handler/{gateway:str}"],
     status_code=HTTPStatus.OK,
     request_max_body_size=MAX_WEBHOOK_BYTES,
+    responses={HTTPStatus.OK: _body(answers.Received, "Stored, or heard before.")},
     tags=["webhooks"],
 )
-async def webhook_handler(request: Plain, gateway: str | None = None) -> Answer:
+async def webhook_handler(request: Plain, gateway: str | None = None) -> ASGIApp:
     """Take a PSP's webhook: verified before anything, stored before it is answered."""
     delivery = Delivery(
         body=await request.body(),
@@ -73,12 +85,19 @@ async def webhook_handler(request: Plain, gateway: str | None = None) -> Answer:
     return answers.RECEIVED
 
 
-@get("/api/payments/status/{draft_id:str}", tags=["payments"])
+@get(
+    "/api/payments/status/{draft_id:str}",
+    responses={
+        HTTPStatus.OK: _body(answers.StatusBody, "As it stands."),
+        HTTPStatus.NOT_MODIFIED: ResponseSpec(None, description="As If-None-Match says it was known."),
+    },
+    tags=["payments"],
+)
 async def status(
     request: Plain,
     draft_id: str,
     wait: Annotated[str, Parameter(description="seconds to wait for a change, at most 30")] = "0",
-) -> Answer:
+) -> ASGIApp:
     """A draft as it stands; with If-None-Match and `wait`, as soon as it stands otherwise."""
     seconds = _seconds(wait)
     services = request.app.state.services

@@ -31,12 +31,40 @@ class Pool:
         """Take connections from the driver's pool as they are needed, at most as many as it may hold."""
         self._driver_pool = driver_pool
         self._free: asyncio.LifoQueue[_Taken | None] = asyncio.LifoQueue()
+        self._closing = False
         for _ in range(driver_pool.get_max_size()):
             self._free.put_nowait(None)
 
     def acquire(self) -> "_Borrowed":
-        """A connection for an `async with`."""
-        return _Borrowed(self._driver_pool, self._free)
+        """A connection for an `async with`.
+
+        Raises:
+            asyncpg.InterfaceError: the pool is closing.
+        """
+        return _Borrowed(self)
+
+    async def borrow(self) -> "_Taken":
+        """A free connection, to be given back with `hand_on`."""
+        connection = await self._free.get()
+        if connection is not None and not self._closing and not _is_gone(connection):
+            return connection
+        try:
+            if connection is not None:
+                await self._driver_pool.release(connection)
+            return await self._driver_pool.acquire()  # raises where it is closing
+        except BaseException:
+            self._free.put_nowait(None)
+            raise
+
+    async def hand_on(self, connection: "_Taken", *, whole: bool) -> None:
+        """Pass a connection on; one that is not whole, or that nobody needs any more, goes back to the driver."""
+        if whole and not self._closing:
+            self._free.put_nowait(connection)
+            return
+        try:
+            await self._driver_pool.release(connection)
+        finally:
+            self._free.put_nowait(None)
 
     async def execute(self, statement: str, *values: object) -> str:
         """Send a statement and return its tag."""
@@ -59,10 +87,12 @@ class Pool:
             return await connection.fetchval(statement, *values)
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        while not self._free.empty():
+        """Close every connection: those in use once they are given back, or after a while."""
+        self._closing = True
+        for _ in range(self._free.qsize()):
             if connection := self._free.get_nowait():
                 await self._driver_pool.release(connection)
+            self._free.put_nowait(None)
         await close_pool(self._driver_pool)
 
 
@@ -72,41 +102,22 @@ _Taken: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 class _Borrowed:
     """One connection, from entering to leaving."""
 
-    def __init__(self, driver_pool: DriverPool, free: "asyncio.LifoQueue[_Taken | None]") -> None:
-        self._driver_pool = driver_pool
-        self._free = free
-        self._connection: _Taken | None = None
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def __aenter__(self) -> _Taken:
-        connection = await self._free.get()
-        if connection is None or _is_gone(connection):
-            connection = await self._replaced(connection)
-        self._connection = connection
-        return connection
+        self._connection = await self._pool.borrow()
+        return self._connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        assert self._connection is not None
-        if kind is None:
-            self._free.put_nowait(self._connection)
-            return
-        try:
-            await self._driver_pool.release(self._connection)
-        finally:
-            self._free.put_nowait(None)
-
-    async def _replaced(self, closed: "_Taken | None") -> _Taken:
-        try:
-            if closed is not None:
-                await self._driver_pool.release(closed)
-            return await self._driver_pool.acquire()
-        except BaseException:
-            self._free.put_nowait(None)
-            raise
+        await self._pool.hand_on(self._connection, whole=kind is None)
 
 
-def _is_gone(connection: "_Taken") -> bool:
+def _is_gone(connection: _Taken) -> bool:
     """Whether the database closed it. Then the driver has taken it back already, and the proxy answers nothing more."""
     try:
         return connection.is_closed()

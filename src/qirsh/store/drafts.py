@@ -13,7 +13,7 @@ from qirsh.draft import GatewayEvent, Outcome, PaymentDraft, Verdict
 from qirsh.gateways.base import Hint
 from qirsh.store.connection import Connection, Pool, Sender, new_id
 from qirsh.store.inbox import Heard
-from qirsh.store.rows import Row, event_text, product_of, row_of, text
+from qirsh.store.rows import Row, action_of, event_text, product_of, row_of, text
 from qirsh.store.sql import SQL
 
 CLAIM: Final = timedelta(seconds=15)
@@ -202,6 +202,7 @@ class Drafts:
         row, draft, heard = folded.row, folded.after, folded.heard
         keep = folded.check_in == "keep"
         delivery = None if heard is None else heard.delivery
+        action = None if draft.action is None else text(draft.action)
         record = await sender.fetchrow(
             SQL["save_fold"],
             draft.id,
@@ -212,7 +213,7 @@ class Drafts:
             draft.refunded_minor,
             draft.transaction_reference_id,
             draft.payment_reference,
-            None if draft.action is None else text(draft.action),
+            action,
             draft.in_doubt,
             draft.capture_due,
             draft.capture_attempt,
@@ -238,7 +239,7 @@ class Drafts:
             return None
         return msgspec.structs.replace(
             row,
-            draft=draft,
+            draft=msgspec.structs.replace(draft, action=action_of(action)),
             claimed_by=record["claimed_by"],
             version=record["version"],
             attempts=record["attempts"],

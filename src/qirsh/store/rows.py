@@ -47,7 +47,7 @@ def row_of(record: asyncpg.Record) -> Row:
         transaction_reference_id=record["transaction_reference_id"],
         payment_reference=record["payment_reference"],
         hinted_payment_reference=record["hinted_payment_reference"],
-        action=None if record["action"] is None else _ACTION.decode(record["action"]),
+        action=action_of(record["action"]),
         in_doubt=record["in_doubt"],
         registration_attempt=record["registration_attempt"],
         capture_attempt=record["capture_attempt"],
@@ -67,6 +67,11 @@ def row_of(record: asyncpg.Record) -> Row:
 def product_of(product_id: str, name: str, prices: str, *, purchasable: bool) -> Product:
     """A row of products."""
     return Product(product_id, _NAMES.decode(name), _PRICES.decode(prices), purchasable)
+
+
+def action_of(stored: str | None) -> PaymentAction | None:
+    """An action as it is stored."""
+    return None if stored is None else _ACTION.decode(stored)
 
 
 def event_text(event: GatewayEvent) -> str:
