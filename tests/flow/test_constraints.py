@@ -448,6 +448,30 @@ async def test_what_a_fold_returns_is_the_row_as_it_is_stored(database_url: str)
         assert (row.claimed_by, row.version) == (None, 1)
 
 
+async def test_an_action_that_a_column_does_not_take_is_returned_as_it_is_stored(database_url: str) -> None:
+    """The first answer and its replay must not differ; PostgreSQL keeps no NUL."""
+    async with folding(database_url) as (fold, store):
+        draft = await pending(store)
+        event = msgspec.structs.replace(registered("order-1"), action=RedirectUrl("https://psp.example/\0", "redirect"))
+
+        row = await fold(await row_of(store, draft), [event], source="initiate", release=CLAIMED)
+
+        assert row == await row_of(store, draft)
+
+
+async def test_a_look_up_that_tells_nothing_new_returns_the_row_as_it_is(database_url: str) -> None:
+    """Who asked about a pending draft must see that a webhook has completed it meanwhile."""
+    async with folding(database_url) as (fold, store):
+        draft = await awaiting(fold, store, "order-1")
+        read = await row_of(store, draft)
+        assert await fold.deliver(paid(draft, "event-1"), DELIVERY) == "applied"
+
+        row = await fold(read, [registered("order-1")], source="lookup")
+
+        assert row == await row_of(store, draft)
+        assert row.draft.state is State.COMPLETED
+
+
 async def test_a_sweep_takes_only_rows_of_gateways_it_has(database_url: str) -> None:
     """A worker without a PSP's credentials must leave that PSP's rows to the workers that have them."""
     async with folding(database_url) as (fold, store):

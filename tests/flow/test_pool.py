@@ -7,7 +7,7 @@ from contextlib import suppress
 import asyncpg
 import pytest
 
-from qirsh.store.connection import Pool, connect_pool
+from qirsh.store.connection import CLOSE_SECONDS, Pool, connect_pool
 
 
 @pytest.fixture
@@ -95,3 +95,20 @@ async def test_whoever_gives_up_waiting_takes_no_connection_along(pool: Pool) ->
 
     async with asyncio.timeout(10):
         assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_closing_waits_for_the_statement_under_way_and_no_longer(empty_database_url: str) -> None:
+    """A supervisor kills what takes its time: a connection given back while closing must go back to the driver."""
+    pool = Pool(await connect_pool(empty_database_url, max_size=2))
+    under_way = [asyncio.create_task(pool.fetchval("SELECT 1 FROM pg_sleep(0.2)")) for _ in range(2)]
+    waiting = asyncio.create_task(pool.fetchval("SELECT 1"))
+    await asyncio.sleep(0.05)
+
+    async with asyncio.timeout(CLOSE_SECONDS - 1):
+        await pool.aclose()
+
+    assert await asyncio.gather(*under_way) == [1, 1]
+    with pytest.raises(asyncpg.InterfaceError):
+        await waiting
+    with pytest.raises(asyncpg.InterfaceError):
+        await pool.fetchval("SELECT 1")

@@ -18,6 +18,7 @@ from qirsh.actions import (
     data_of,
     tag_of,
 )
+from qirsh.api.answers import ActionTag
 
 ACTIONS: list[PaymentAction] = [
     RedirectUrl("https://psp.example/pay?token=1", "redirect"),
@@ -120,3 +121,8 @@ def test_every_page_of_ours_knows_every_action() -> None:
     for page, body in pages.items():
         known = set(re.findall(r"(?:^|,|\{)\s*([a-z]+(?:_[a-z]+)*)\s*:", body, re.MULTILINE))
         assert known >= CONTRACT.keys(), page
+
+
+def test_the_answers_know_every_action() -> None:
+    """What OpenAPI says a page may be told to do is what it may be told to do."""
+    assert set(get_args(ActionTag)) == {tag_of(action) for action in ACTIONS} == set(CONTRACT)

@@ -171,7 +171,9 @@ def _read_at_once(body: bytes) -> tuple[dict[str, Any], dict[str, Any]] | None:
         return None
     if bytes(read.product_amount) == b"null":
         return None
-    return _there(read), {} if read.payer is None else _there(read.payer)
+    fields = _there(read)
+    payer = fields.pop("payer", None)
+    return fields, {} if payer is None else _there(payer)
 
 
 def _there(struct: msgspec.Struct) -> dict[str, Any]:
