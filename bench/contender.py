@@ -9,6 +9,8 @@ from typing import Any
 import uvicorn
 import uvloop
 
+from qirsh.server import settle
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -16,6 +18,8 @@ class Told:
 
     database_url: str
     psp_url: str
+    tuned_alike: bool
+    """With Qirsh's connections and garbage collection, instead of the driver's pool and Python's defaults."""
 
 
 def main(make: Callable[[Told], Any]) -> None:
@@ -23,9 +27,10 @@ def main(make: Callable[[Told], Any]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--database-url", required=True)
     parser.add_argument("--psp-url", required=True)
-    read = parser.parse_args()
+    parser.add_argument("--tuned-alike", action="store_true")
+    told = Told(**vars(parser.parse_args()))
     config = uvicorn.Config(
-        make(Told(read.database_url, read.psp_url)),
+        make(told),
         loop="none",
         http="httptools",
         ws="none",
@@ -35,14 +40,21 @@ def main(make: Callable[[Told], Any]) -> None:
         server_header=False,
     )
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    uvloop.run(_Server(config).serve(sockets=[listener]))
+    uvloop.run(_Server(config, tuned_alike=told.tuned_alike).serve(sockets=[listener]))
 
 
 class _Server(uvicorn.Server):
     """Says where it answers, once it does."""
 
+    def __init__(self, config: uvicorn.Config, *, tuned_alike: bool) -> None:
+        """Serve by this configuration."""
+        super().__init__(config)
+        self._tuned_alike = tuned_alike
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
+        if self._tuned_alike:
+            settle()
         if sockets:
             print(f"ready on 127.0.0.1:{sockets[0].getsockname()[1]}", flush=True)  # noqa: T201  whoever started it reads

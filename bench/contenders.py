@@ -106,9 +106,10 @@ class Ground:
             yield server
 
     @contextmanager
-    def other(self, module: str, database_url: str) -> Iterator[Server]:
+    def other(self, module: str, database_url: str, *options: str) -> Iterator[Server]:
         """A contender of this package."""
-        serve = [python(), "-m", f"bench.{module}", "--database-url", database_url, "--psp-url", self.psp.url]
+        told = ["--database-url", database_url, "--psp-url", self.psp.url, *options]
+        serve = [python(), "-m", f"bench.{module}", *told]
         with started(serve, self.folder / f"{module}.log") as server:
             yield server
 

@@ -1,7 +1,8 @@
 """The floor: a bare Starlette application doing the same SQL and the same PSP calls as Qirsh, and nothing else.
 
 No validation, no idempotency, no state table, no signatures, no metrics, no logs, no errors: what is left is what any
-server in Python with these libraries would pay. The statements are Qirsh's own, by name, in the same order.
+server in Python with these libraries would pay. The statements are Qirsh's own, by name, in the same order; with
+`--tuned-alike` they go over Qirsh's pool, under Qirsh's garbage collection.
 """
 
 from collections.abc import AsyncIterator
@@ -19,7 +20,7 @@ from starlette.routing import Route
 
 from bench.contender import Told, main
 from bench.psp import INTEGRATION
-from qirsh.store.connection import connect_pool, new_id
+from qirsh.store.connection import Pool, connect_pool, new_id
 from qirsh.store.sql import SQL
 
 _NONE: Final = timedelta(0)
@@ -114,11 +115,12 @@ def make(told: Told) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        pool = await connect_pool(told.database_url)
+        driver_pool = await connect_pool(told.database_url)
+        pool = Pool(driver_pool) if told.tuned_alike else driver_pool
         async with aiohttp.ClientSession(told.psp_url, connector=aiohttp.TCPConnector(limit=1000)) as http:
             app.state.pool, app.state.http = pool, http
             yield
-        await pool.close()
+        await (pool.aclose() if isinstance(pool, Pool) else pool.close())
 
     return Starlette(
         routes=[

@@ -33,6 +33,8 @@ class Work:
     prepare: Callable[["Run", Contender], Awaitable[Requests]]
     connections: int = CONNECTIONS
     psp_milliseconds: int = 0
+    status: int = 200
+    """What each answer must say; wrk itself tells only refusals apart."""
     proof: str = ""
     """Counts what requests of this kind leave in the database: an answer that did no work measures nothing."""
     times_longer: int = 1
@@ -57,37 +59,41 @@ class Run:
         self.ground.delay(work.psp_milliseconds)
         found: dict[str, list[Measured]] = {contender.name: [] for contender in self.contenders}
         requests: dict[str, Requests] = {}
-        before = await self._counted(work)
         for number in range(self._rounds):
             for contender in self.contenders:
                 if contender.name not in requests or not work.prepared_once:
                     requests[contender.name] = await work.prepare(self, contender)
                 wanted = requests[contender.name]
                 if number == 0 and work.prepared_once:
+                    await _check(work, contender, wanted)
                     await asyncio.to_thread(warm_up, contender.servers, wanted, connections=work.connections)
-                one = await asyncio.to_thread(
-                    measured,
-                    contender.servers,
-                    wanted,
-                    connections=work.connections,
-                    seconds=self.seconds * work.times_longer,
-                )
+                one = await self._measured(work, contender, wanted)
                 found[contender.name].append(one)
                 say(f"{work.name}, round {number + 1}, {contender.name}: {one.per_second:,.0f}/s, {one.cpu_us:,.0f} µs")
         self.ground.delay(0)
-        for name, count in (await self._counted(work)).items():
-            left, answered = count - before[name], sum(one.requests for one in found[name])
-            if left < answered:
-                raise RuntimeError(f"{work.name}: {name} answered {answered:.0f} and did {left}.")
         return {name: middle(rounds) for name, rounds in found.items()}
 
-    async def _counted(self, work: Work) -> dict[str, int]:
-        """What the work has left in each contender's database so far."""
-        counts = {}
-        for contender in self.contenders if work.proof else ():
-            async with contender.connected() as connection:
-                counts[contender.name] = await connection.fetchval(work.proof)
-        return counts
+    async def _measured(self, work: Work, contender: Contender, requests: Requests) -> Measured:
+        before = await self._counted(work, contender)
+        one = await asyncio.to_thread(
+            measured,
+            contender.servers,
+            requests,
+            connections=work.connections,
+            seconds=self.seconds * work.times_longer,
+        )
+        left = await self._counted(work, contender) - before
+        if work.proof and left < one.requests:
+            raise RuntimeError(f"{work.name}: {contender.name} answered {one.requests:,.0f} and did {left:,}.")
+        return one
+
+    async def _counted(self, work: Work, contender: Contender) -> int:
+        """What the work has left in a contender's database so far."""
+        if not work.proof:
+            return 0
+        async with contender.connected() as connection:
+            count: int = await connection.fetchval(work.proof)
+            return count
 
     def file(self, lines: Sequence[str] = ()) -> Path:
         """A new file of requests."""
@@ -144,18 +150,34 @@ async def _known_statuses(run: Run, contender: Contender) -> Requests:
     return Requests("requests", run.file(lines))
 
 
-_REGISTERED: Final = "SELECT count(*) FROM payment_drafts WHERE state = 'awaiting_user_action'"
+_REGISTERED: Final = (
+    "SELECT count(*) FROM payment_drafts WHERE next_check_at IS NOT NULL AND state = 'awaiting_user_action'"
+)
 _PAID: Final = "SELECT count(*) FROM fulfilments JOIN payment_drafts d ON d.id = draft_id WHERE d.state = 'completed'"
 
-INITIATE: Final = Work("initiate", _initiates, proof=_REGISTERED)
+INITIATE: Final = Work("initiate", _initiates, status=201, proof=_REGISTERED)
 SLOW_INITIATE: Final = Work(
-    f"initiate, PSP takes {SLOW_MILLISECONDS} ms", _initiates, SLOW_CONNECTIONS, SLOW_MILLISECONDS, _REGISTERED, 2
+    f"initiate, PSP takes {SLOW_MILLISECONDS} ms",
+    _initiates,
+    connections=SLOW_CONNECTIONS,
+    psp_milliseconds=SLOW_MILLISECONDS,
+    status=201,
+    proof=_REGISTERED,
+    times_longer=2,
 )
-REPLAY: Final = Work("initiate, replayed", _replays)
+REPLAY: Final = Work("initiate, replayed", _replays, status=201)
 WEBHOOK: Final = Work("webhook", _deliveries, proof=_PAID, prepared_once=False)
 STATUS: Final = Work("status", _statuses)
-KNOWN_STATUS: Final = Work("status, 304", _known_statuses)
+KNOWN_STATUS: Final = Work("status, 304", _known_statuses, status=304)
 WORKS: Final = (INITIATE, SLOW_INITIATE, REPLAY, WEBHOOK, STATUS, KNOWN_STATUS)
+
+
+COMMANDS: Final = {
+    "floor": ("floor",),
+    "floor, tuned alike": ("floor", "--tuned-alike"),
+    "usual": ("usual",),
+}
+"""The contenders of this package: a module, and its options."""
 
 
 @asynccontextmanager
@@ -164,11 +186,13 @@ async def contenders(ground: Ground, names: Sequence[str]) -> AsyncIterator[list
     async with AsyncExitStack() as stack:
         found = []
         for name in names:
-            url = await ground.database(f"{name}_{uuid.uuid4().hex[:8]}")
-            opened = ground.qirsh(url) if name == "qirsh" else ground.other(name, url)
-            server = stack.enter_context(opened)
-            path = "/api/payments/initiate" if name == "qirsh" else "/replay"
-            found.append(Contender(name, [server], url, path))
+            url = await ground.database(f"bench_{uuid.uuid4().hex[:8]}")
+            if name == "qirsh":
+                found.append(Contender(name, [stack.enter_context(ground.qirsh(url))], url))
+            else:
+                module, *options = COMMANDS[name]
+                server = stack.enter_context(ground.other(module, url, *options))
+                found.append(Contender(name, [server], url, "/replay"))
         yield found
 
 
@@ -185,6 +209,19 @@ def an_initiate() -> dict[str, Any]:
         "return_url": "https://shop.example/thanks",
         "locale": "ar",
     }
+
+
+async def _check(work: Work, contender: Contender, requests: Requests) -> None:
+    """One request of the load, by a client that reads its answer: wrk tells only refusals apart."""
+    head = ["POST", "/api/payments/initiate", "", json.dumps(an_initiate())]
+    if requests.file is not None:
+        head = requests.file.read_text().partition("\n")[0].split("\t")
+    method, path, names, body = head
+    headers = dict(name.split(": ", 1) for name in names.split(";") if name)
+    async with _client(contender) as client:
+        answer = await client.request(method, path, headers=headers, content=body)
+    if answer.status_code != work.status:
+        raise RuntimeError(f"{work.name}: {contender.name} answered {answer.status_code}, not {work.status}.")
 
 
 def _client(contender: Contender) -> httpx.AsyncClient:

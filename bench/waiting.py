@@ -76,6 +76,8 @@ class Page(asyncio.Protocol):
         self._host = host
         self._etag = ""
         self._transport: asyncio.WriteTransport | None = None
+        self.changed = False
+        """Whether the last answer told something new."""
         self.answered: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -86,6 +88,7 @@ class Page(asyncio.Protocol):
         """Take an answer's head: it comes in one piece."""
         head = data.partition(b"\r\n\r\n")[0].decode()
         if head.startswith("HTTP/1.1") and not self.answered.done():
+            self.changed = head.startswith("HTTP/1.1 200")
             self._etag = next(line[6:] for line in head.split("\r\n") if line.startswith("etag: "))
             self.answered.set_result(time.perf_counter())
 
@@ -134,8 +137,13 @@ async def _all_wait(pages: Sequence[Page]) -> None:
 
 async def _heard(psp: httpx.AsyncClient, order: int, pages: Sequence[Page]) -> float:
     """Seconds from the webhook that pays an order to the last of these pages' answers."""
+    if any(page.answered.done() for page in pages):
+        raise RuntimeError("A page was answered before anything happened: this machine is too slow for the waiting.")
     path, body = delivery(order)
     began = time.perf_counter()
     (await psp.post(path, content=body)).raise_for_status()
     async with asyncio.timeout(ANSWER_SECONDS):
-        return max(await asyncio.gather(*(page.answered for page in pages))) - began
+        last = max(await asyncio.gather(*(page.answered for page in pages)))
+    if not all(page.changed for page in pages):
+        raise RuntimeError("A page was told that nothing changed.")
+    return last - began

@@ -78,7 +78,7 @@ async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[int]:
                 task.result()
                 raise OSError(f"The server on port {port} ended while it started.")
             await asyncio.sleep(0.005)
-        _settle()
+        settle()
         yield listener.getsockname()[1]
     finally:
         server.should_exit = True
@@ -141,6 +141,13 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(_until_signal(main))
 
 
+def settle() -> None:
+    """What start-up made stays for good: later collections need not walk it, and come less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
 async def _until_signal(main: Coroutine[Any, Any, None]) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -158,13 +165,6 @@ def _allow_many_connections() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS calls more than it gives "unlimited"
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _settle() -> None:
-    """What start-up made stays for good: later collections need not walk it, and come less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 def _bound(host: str, port: int) -> socket.socket:

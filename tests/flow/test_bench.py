@@ -15,7 +15,7 @@ from bench.psp import FIRST_ORDER
 from bench.rows import delivery
 from bench.table import markdown
 
-NAMES = ("floor", "qirsh", "usual")
+NAMES = ("floor", "floor, tuned alike", "qirsh", "usual")
 
 
 @pytest.fixture
