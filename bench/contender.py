@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from qirsh.server import settle
+from qirsh.garbage import settle
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Running processes: the HTTP server and the worker until a signal, and `qirsh dev`, which is all of it at once."""
 
 import asyncio
-import gc
 import resource
 import signal
 import socket
@@ -19,6 +18,7 @@ from redis.asyncio import Redis
 from qirsh.api.app import create_app
 from qirsh.api.cache import AnswerCache, ProcessCache, SharedCache
 from qirsh.app import Services, running
+from qirsh.garbage import settle
 from qirsh.settings import Settings
 from qirsh.store.embedded import EmbeddedPostgres
 from qirsh.store.migrate import migrate
@@ -139,13 +139,6 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     _allow_many_connections()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_signal(main))
-
-
-def settle() -> None:
-    """What start-up made stays for good: later collections need not walk it, and come less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 async def _until_signal(main: Coroutine[Any, Any, None]) -> None:

