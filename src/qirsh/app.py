@@ -17,7 +17,7 @@ from qirsh.clock import Clock
 from qirsh.errors import GatewayError
 from qirsh.gateways.base import Gateway, Surroundings
 from qirsh.gateways.http import Effect, PspClient
-from qirsh.gateways.registry import GATEWAYS
+from qirsh.gateways.registry import installed
 from qirsh.payments import Payments
 from qirsh.routing import PaymentMethodRouter
 from qirsh.settings import Settings
@@ -60,11 +60,9 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         store = Store(pool, clock)
         surroundings = Surroundings(settings.public_url, settings.dev, clock.now)
         gateways = {}
-        for name, make in GATEWAYS.items():
-            credentials = getattr(settings, name)
-            if credentials is not None:
-                gateways[name] = make(credentials, surroundings)
-                stack.push_async_callback(gateways[name].aclose)
+        for name, credentials in settings.gateways.items():
+            gateways[name] = installed()[name].make(credentials, surroundings)
+            stack.push_async_callback(gateways[name].aclose)
         router = PaymentMethodRouter(gateway.profile for gateway in gateways.values())
         publisher = Publisher(pool)
         payments = Payments(store, gateways, router, clock, publisher)

@@ -14,9 +14,10 @@ from qirsh.app import running
 from qirsh.catalog import Product
 from qirsh.demo.shop import demo_shop
 from qirsh.server import cached, database, for_ever, listening, working
-from qirsh.settings import CONFIG_NAME, Settings, load, write
+from qirsh.settings import CONFIG_NAME, Settings, load, plain, write
 from qirsh.store.migrate import migrate
-from qirsh_sandbox import PaymobConfig, PaypalConfig, SandboxConfig
+from qirsh_sandbox import SandboxConfig
+from qirsh_sandbox import credentials as sandbox_credentials
 from qirsh_sandbox import start as start_sandbox
 
 HOST: Final = "127.0.0.1"
@@ -68,7 +69,6 @@ def _settings(port: int, sandbox_port: int, config: Path) -> Settings:
     sandbox_url = f"http://{HOST}:{sandbox_port}"
     public_url = f"http://{HOST}:{port}"
     yesterday = _read(config)
-    paymob, paypal = PaymobConfig(), PaypalConfig()
     defaults = {
         "public_url": public_url,
         "shop_origins": [public_url, f"http://localhost:{port}"],
@@ -76,25 +76,7 @@ def _settings(port: int, sandbox_port: int, config: Path) -> Settings:
         "fulfilment_url": f"{public_url}/demo/fulfilments",
         "fulfilment_secrets": yesterday.get("fulfilment_secrets")
         or ["whsec_" + b64encode(secrets.token_bytes(24)).decode()],
-        "paymob": {
-            "api_key": paymob.api_key,
-            "secret_key": paymob.secret_key,
-            "public_key": paymob.public_key,
-            "hmac_secret": paymob.hmac_secret,
-            "card_integration_id": paymob.card_integration_id,
-            "wallet_integration_id": paymob.wallet_integration_id,
-            "kiosk_integration_id": paymob.kiosk_integration_id,
-            "iframe_id": paymob.iframe_id,
-            "base_url": sandbox_url,
-        },
-        "paypal": {
-            "client_id": paypal.client_id,
-            "client_secret": paypal.client_secret,
-            "webhook_id": paypal.webhook_id,
-            "base_url": sandbox_url,
-            "cert_hosts": [sandbox_url],
-            "trust_file": str(config.with_name("paypal-ca.pem")),  # the sandbox writes it beside its state
-        },
+        **sandbox_credentials(sandbox_url, config.parent),
     }
     # The file in the data dir is this function's own output; reading it back would keep yesterday's ports.
     return load(defaults=defaults, overrides={"dev": True, "sandbox_url": sandbox_url})
@@ -102,31 +84,13 @@ def _settings(port: int, sandbox_port: int, config: Path) -> Settings:
 
 def _sandbox(settings: Settings, port: int, data_dir: Path) -> SandboxConfig:
     """The sandbox speaks with the credentials that are in force, and calls where the API listens."""
-    paymob, paypal = settings.paymob, settings.paypal
-    assert paymob is not None
-    assert paypal is not None, "the defaults fill both"
-    defaults = PaymobConfig()
     return SandboxConfig(
         host=HOST,
         port=port,
         state_file=data_dir / "sandbox.sqlite3",
         webhooks=f"{settings.public_url}/api/payments/webhook-handler",
         returns=f"{settings.public_url}/api/payments/return",
-        paymob=PaymobConfig(
-            api_key=paymob.api_key.get_secret_value(),
-            secret_key=paymob.secret_key.get_secret_value() if paymob.secret_key else defaults.secret_key,
-            public_key=paymob.public_key or defaults.public_key,
-            hmac_secret=paymob.hmac_secret.get_secret_value(),
-            card_integration_id=paymob.card_integration_id or defaults.card_integration_id,
-            wallet_integration_id=paymob.wallet_integration_id or defaults.wallet_integration_id,
-            kiosk_integration_id=paymob.kiosk_integration_id or defaults.kiosk_integration_id,
-            iframe_id=paymob.iframe_id or defaults.iframe_id,
-        ),
-        paypal=PaypalConfig(
-            client_id=paypal.client_id.get_secret_value(),
-            client_secret=paypal.client_secret.get_secret_value(),
-            webhook_id=paypal.webhook_id,
-        ),
+        accounts={name: plain(credentials.model_dump()) for name, credentials in settings.gateways.items()},
     )
 
 

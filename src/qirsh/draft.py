@@ -48,7 +48,12 @@ class Kind(StrEnum):
     FAILED = "failed"
     """The reference is dead. Only an explicit end is this."""
     REFUNDED = "refunded"
-    """Money went back; the amount is cumulative."""
+    """Money went back; the amount is cumulative, and None where the PSP says that money went back and not how much."""
+    REFUND_FAILED = "refund_failed"
+    """A refund did not reach the payer, perhaps after it was told as done; the amount is what stays given back."""
+
+
+_OF_MONEY: Final = frozenset({Kind.PAID, Kind.REFUND_FAILED})
 
 
 class DeclineCode(StrEnum):
@@ -133,8 +138,9 @@ class GatewayEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """One fact a gateway reports.
 
     A delivery finds its draft by `draft_id` where the PSP signs it, else by a signed reference. `amount` is required
-    for `paid`, and for `refunded`, where it is the total given back so far. `hinted_draft_id` is not covered by the
-    signature: it only tells which draft to look up when no other field finds one.
+    for `paid`; for `refunded` and `refund_failed` it is the total given back so far, refunds by others included.
+    `hinted_draft_id` is not covered by the signature: it only tells which draft to look up when no other field finds
+    one. `refund_id` is our own refund, where the PSP gives its id back to us.
     """
 
     kind: Kind
@@ -148,10 +154,11 @@ class GatewayEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     reason: DeclineCode | None = None
     psp_code: str | None = None
     hinted_draft_id: UUID | None = None
+    refund_id: UUID | None = None
 
     def __post_init__(self) -> None:
         """A gateway that reports money without saying how much has a bug."""
-        assert self.amount is not None or self.kind not in {Kind.PAID, Kind.REFUNDED}, f"{self.kind} needs an amount"
+        assert self.amount is not None or self.kind not in _OF_MONEY, f"{self.kind} needs an amount"
         assert self.transaction_reference_id or self.kind is not Kind.REGISTERED, "registered needs its reference"
 
 
@@ -179,6 +186,7 @@ class _Cell(StrEnum):
     REVIEW = "review"
     REPEATED = "repeated"
     REFUNDED = "refunded*"
+    LOWERED = "lowered*"
 
 
 def _row(words: str) -> Mapping[Kind, _Cell]:
@@ -187,18 +195,18 @@ def _row(words: str) -> Mapping[Kind, _Cell]:
 
 TABLE: Final[Mapping[State, Mapping[Kind, _Cell]]] = MappingProxyType(
     {
-        # columns:                         registered approved declined paid      failed   refunded
-        State.PENDING: _row("              awaiting   capture  stale    completed failed   review"),
-        State.AWAITING_USER_ACTION: _row(" repeated   capture  repeated completed failed   review"),
-        State.COMPLETED: _row("            stale      stale    stale    repeated  review   refunded*"),
-        State.FAILED: _row("               stale      stale    stale    completed repeated review"),
-        State.PARTIALLY_REFUNDED: _row("   stale      stale    stale    stale     review   refunded*"),
-        State.REFUNDED: _row("             stale      stale    stale    stale     review   repeated"),
+        # columns:                         registered approved declined paid      failed   refunded  refund_failed
+        State.PENDING: _row("              awaiting   capture  stale    completed failed   review    stale"),
+        State.AWAITING_USER_ACTION: _row(" repeated   capture  repeated completed failed   review    stale"),
+        State.COMPLETED: _row("            stale      stale    stale    repeated  review   refunded* stale"),
+        State.FAILED: _row("               stale      stale    stale    completed repeated review    stale"),
+        State.PARTIALLY_REFUNDED: _row("   stale      stale    stale    stale     review   refunded* lowered*"),
+        State.REFUNDED: _row("             stale      stale    stale    stale     review   repeated  lowered*"),
     }
 )
 
 
-def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
+def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:  # noqa: C901  one case for each word of the table
     """Fold one event into a draft. Total: every state meets every kind, and nothing else moves a draft."""
     if contradiction := _contradiction(draft, event):
         return _review(draft, contradiction, event)
@@ -214,6 +222,8 @@ def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
             )
         case _Cell.REFUNDED:
             return _refunded(draft, event)
+        case _Cell.LOWERED:
+            return _lowered(draft, event)
         case _Cell.CAPTURE:
             return _approved(draft)
         case _Cell.REVIEW:
@@ -242,10 +252,11 @@ def _contradiction(draft: PaymentDraft, event: GatewayEvent) -> str | None:
             if other_payment:
                 return "paid_twice"
             return "amount_mismatch" if event.amount != draft.amount else None
-        case Kind.REFUNDED:
+        case Kind.REFUNDED | Kind.REFUND_FAILED:
             if other_payment:
                 return "other_payment"
-            assert event.amount is not None
+            if event.amount is None:
+                return None if draft.refunded_minor else "refunded_unknown_amount"
             if event.amount.currency != draft.amount.currency:
                 return "amount_mismatch"
             return "refunded_too_much" if event.amount > draft.amount else None
@@ -289,20 +300,31 @@ def _completed(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:
 
 
 def _refunded(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
-    """Refunds are cumulative: an equal or lower total was heard before."""
-    assert event.amount is not None
-    if event.amount.amount_minor <= draft.refunded_minor:
+    """Refunds are cumulative: an equal or lower total was heard before, and so was one without an amount."""
+    assert event.kind is Kind.REFUNDED
+    if event.amount is None or event.amount.amount_minor <= draft.refunded_minor:
         return Outcome(draft, Verdict.REPEATED)
-    whole = event.amount == draft.amount
-    return Outcome(
-        msgspec.structs.replace(
-            draft,
-            state=State.REFUNDED if whole else State.PARTIALLY_REFUNDED,
-            refunded_minor=event.amount.amount_minor,
-            payment_reference=draft.payment_reference or event.payment_reference,
-        ),
-        Verdict.APPLIED,
-    )
+    after = _given_back(draft, event.amount.amount_minor)
+    reference = draft.payment_reference or event.payment_reference
+    return Outcome(msgspec.structs.replace(after, payment_reference=reference), Verdict.APPLIED)
+
+
+def _lowered(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
+    """Money that did not reach the payer: a person must find it another way there."""
+    assert event.kind is Kind.REFUND_FAILED
+    assert event.amount is not None
+    if event.amount.amount_minor >= draft.refunded_minor:
+        return Outcome(draft, Verdict.STALE)
+    after = _given_back(draft, event.amount.amount_minor)
+    return Outcome(msgspec.structs.replace(after, needs_review=True), Verdict.APPLIED)
+
+
+def _given_back(draft: PaymentDraft, total_minor: int) -> PaymentDraft:
+    if not total_minor:
+        state = State.COMPLETED
+    else:
+        state = State.REFUNDED if total_minor == draft.amount.amount_minor else State.PARTIALLY_REFUNDED
+    return msgspec.structs.replace(draft, state=state, refunded_minor=total_minor)
 
 
 def _repeated(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:

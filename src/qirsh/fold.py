@@ -102,16 +102,21 @@ class Fold:
         themselves do not. With `unmoved`, nothing is folded into a row that has moved since it was read: what was
         decided about it then, such as that it expired, may not be true any more. With `capture_attempt`, a decline of
         an earlier attempt than the row's is dropped: two workers may hear the same refusal, and the second must not
-        void an approval that came between.
+        void an approval that came between. A failed refund counts only for the row as it was read: told late, it would
+        take back a refund that was made since.
         """
-        news = _News(events, source, release, check_in)
-        undeclined = _News([event for event in events if event.kind is not Kind.DECLINED], source, release, check_in)
 
         async def attempt(sender: Sender, current: Row, /, *, taken: bool) -> _Result | None:
-            if unmoved and current.version != row.version:
+            moved = current.version != row.version
+            if unmoved and moved:
                 return _Result(Verdict.STALE, current)
-            attempted = capture_attempt in {None, current.draft.capture_attempt}
-            return await self._fold(sender, current, news if attempted else undeclined, taken=taken)
+            outdated = set[Kind]()
+            if capture_attempt not in {None, current.draft.capture_attempt}:
+                outdated.add(Kind.DECLINED)
+            if moved:
+                outdated.add(Kind.REFUND_FAILED)
+            told = [event for event in events if event.kind not in outdated]
+            return await self._fold(sender, current, _News(told, source, release, check_in), taken=taken)
 
         result = await self._committed(
             attempt, row, lambda connection: self._store.drafts.lock_by_id(connection, row.draft.id)

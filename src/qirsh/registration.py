@@ -94,7 +94,11 @@ class Registrar:
             raise GatewayUnavailable("The PSP did not answer the look-up.") from error
         if not found.events:
             return found.standing, row
-        return found.standing, await self._fold(row, found.events, source="lookup")
+        after = await self._fold(row, found.events, source="lookup")
+        if after.version != row.version and any(_still_counted(event, after.draft) for event in found.events):
+            # The row moved while we asked, so what failed may be older than what it counts: ask again.
+            await self._store.drafts.stage_lookup(self._store.pool, row.draft.id, None)
+        return found.standing, after
 
     def gateway(self, name: str) -> Gateway:
         """A configured gateway.
@@ -154,6 +158,13 @@ class Registrar:
         row = released or await self._store.drafts.get(draft_id)
         assert row is not None, "drafts are never deleted"
         return row
+
+
+def _still_counted(event: GatewayEvent, draft: PaymentDraft) -> bool:
+    """Whether a failed refund was not taken off what the draft counts as given back."""
+    if event.kind is not Kind.REFUND_FAILED or event.amount is None:
+        return False
+    return event.amount.amount_minor < draft.refunded_minor
 
 
 def psp_key(draft: PaymentDraft) -> str:

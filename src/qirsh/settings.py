@@ -8,11 +8,19 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import tomli_w
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -22,8 +30,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from qirsh.gateways.paymob import Credentials as PaymobCredentials
-from qirsh.gateways.paypal import Credentials as PaypalCredentials
+from qirsh.gateways.registry import installed
 
 SANDBOX_PREFIX: Final = "sandbox_"
 """How every secret of the sandbox begins, so that none can pass for a real one."""
@@ -37,7 +44,10 @@ class ConfigurationError(ValueError):
 
 
 class Settings(BaseSettings):
-    """Every key of the contract that this release serves. Durations in seconds, addresses as origins or URLs."""
+    """Every key of the contract that this release serves. Durations in seconds, addresses as origins or URLs.
+
+    `load` adds a section for each gateway that is installed, by its name.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="QIRSH_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
@@ -56,8 +66,12 @@ class Settings(BaseSettings):
     fulfilment_allow_private: bool = False
     sandbox_url: str = ""
     """Where `qirsh dev` runs the sandbox, whose clock is followed. Refused in production."""
-    paymob: PaymobCredentials | None = None
-    paypal: PaypalCredentials | None = None
+
+    @property
+    def gateways(self) -> dict[str, BaseModel]:
+        """The credentials of each gateway that is configured, by its name."""
+        found = {name: getattr(self, name, None) for name in installed()}
+        return {name: credentials for name, credentials in found.items() if credentials is not None}
 
     @field_validator("shop_origins")
     @classmethod
@@ -115,7 +129,7 @@ def load(
         ConfigurationError: a key is unknown, missing or wrong; the message says which.
     """
     named = os.environ.get("QIRSH_CONFIG")
-    known = {f"QIRSH_{name.upper()}" for name in Settings.model_fields} | {"QIRSH_CONFIG"}
+    known = {f"QIRSH_{name.upper()}" for name in (*Settings.model_fields, *installed(), "config")}
     unknown = {
         name for name in os.environ if name.startswith("QIRSH_") and name.upper().partition("__")[0] not in known
     }
@@ -125,7 +139,7 @@ def load(
     if named and not Path(named).is_file():
         raise ConfigurationError(f"QIRSH_CONFIG names {named}, which is not a file.")
 
-    class FromSources(Settings):
+    class Sources(Settings):
         @classmethod
         def settings_customise_sources(
             cls,
@@ -142,8 +156,10 @@ def load(
                 InitSettingsSource(settings_cls, dict(defaults)),
             )
 
+    sections: dict[str, Any] = {name: (kind.credentials | None, None) for name, kind in installed().items()}
+    whole: type[Any] = create_model("Settings", __base__=Sources, **sections)
     try:
-        return FromSources(**overrides)  # type: ignore[arg-type]
+        return cast("Settings", whole(**overrides))
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, one['loc'])) or 'configuration'}: {one['msg']}" for one in error.errors()]
         raise ConfigurationError("The configuration cannot be used:\n" + "\n".join(lines)) from None
@@ -156,7 +172,7 @@ def load(
 
 def write(settings: Settings, file: Path) -> None:
     """Write every key that is set, secrets in clear, so only its owner may read the file."""
-    keys = _plain(settings.model_dump(exclude_none=True))
+    keys = plain(settings.model_dump(exclude_none=True))
     new = file.with_suffix(".new")
     new.touch(mode=0o600)
     new.chmod(0o600)
@@ -166,13 +182,14 @@ def write(settings: Settings, file: Path) -> None:
     new.replace(file)  # at once, so that a kill in between loses no key that yesterday's shop trusts
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  nested plain data in, the same with secrets opened out
+def plain(value: Any) -> Any:  # noqa: ANN401  nested plain data in, the same with secrets opened out
+    """Open the secrets in dumped settings. For files and processes of the same owner only."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value
 
 

@@ -2,5 +2,6 @@
 
 from .app import Sandbox, start
 from .config import PaymobConfig, PaypalConfig, SandboxConfig
+from .registry import credentials
 
-__all__ = ["PaymobConfig", "PaypalConfig", "Sandbox", "SandboxConfig", "start"]
+__all__ = ["PaymobConfig", "PaypalConfig", "Sandbox", "SandboxConfig", "credentials", "start"]

@@ -1,7 +1,6 @@
 """The sandbox's server: one port for every PSP. It lives in the caller's event loop and leaves the signals alone."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -12,25 +11,17 @@ from .control import Control
 from .courier import Courier
 from .deliveries import Deliveries
 from .faults import Faults, disturb
-from .paymob import Paymob
-from .paypal import Paypal
-from .paypal_certs import TRUST_FILE, Certificates, open_certificates
 from .psp import Handler, Psp, Refused, Route, World, json_answer
+from .registry import installed
 from .store import Store
 
 _SHUTDOWN_SECONDS: Final = 1.0  # answers on their way get this long; calls that hang are let go before
 
 
 class Sandbox:
-    """A running sandbox. Made by `start`.
+    """A running sandbox. Made by `start`."""
 
-    `paypal_trust_file` is what a receiver of its PayPal webhooks trusts: the root and the intermediate of their signer.
-    """
-
-    def __init__(
-        self, runner: web.AppRunner, faults: Faults, courier: Courier, store: Store, *, paypal_trust_file: Path
-    ) -> None:
-        self.paypal_trust_file = paypal_trust_file
+    def __init__(self, runner: web.AppRunner, faults: Faults, courier: Courier, store: Store) -> None:
         self._runner = runner
         self._faults = faults
         self._courier = courier
@@ -59,12 +50,12 @@ async def start(config: SandboxConfig) -> Sandbox:
     store = Store(config.state_file)
     clock, faults = Clock(store), Faults()
     deliveries = Deliveries(store, clock, faults)
+    world = World(store, clock, deliveries, config.state_file.parent, config.webhooks, config.returns)
     try:
-        certificates = open_certificates(config.state_file.parent)
+        psps = {name: kind.open(config.accounts.get(name, {}), world) for name, kind in installed().items()}
     except BaseException:
         store.close()
         raise
-    psps = _psps(config, World(store, clock, deliveries), certificates)
     courier = Courier(deliveries, psps)
     runner = web.AppRunner(
         _application(psps, Control(psps, clock, faults, deliveries), faults),
@@ -72,8 +63,7 @@ async def start(config: SandboxConfig) -> Sandbox:
         access_log=None,
         shutdown_timeout=_SHUTDOWN_SECONDS,
     )
-    trust_file = config.state_file.parent / TRUST_FILE
-    sandbox = Sandbox(runner, faults, courier, store, paypal_trust_file=trust_file)
+    sandbox = Sandbox(runner, faults, courier, store)
     try:
         await runner.setup()
         await web.TCPSite(runner, config.host, config.port, backlog=1024).start()
@@ -82,15 +72,6 @@ async def start(config: SandboxConfig) -> Sandbox:
         await sandbox.stop()
         raise
     return sandbox
-
-
-def _psps(config: SandboxConfig, world: World, certificates: Certificates) -> dict[str, Psp]:
-    """Return every fake PSP by its name. A new one is a line here."""
-    psps: tuple[Psp, ...] = (
-        Paymob(config.paymob, world, webhooks=config.webhooks, returns=config.returns),
-        Paypal(config.paypal, world, certificates, webhooks=config.webhooks),
-    )
-    return {psp.name: psp for psp in psps}
 
 
 def _application(psps: Mapping[str, Psp], control: Control, faults: Faults) -> web.Application:

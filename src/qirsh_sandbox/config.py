@@ -1,5 +1,6 @@
 """What the sandbox is told at its start. Every credential has a default that names itself a sandbox's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,5 +43,5 @@ class SandboxConfig:
     port: int = 8001
     webhooks: str = ""
     returns: str = ""
-    paymob: PaymobConfig = field(default_factory=PaymobConfig)
-    paypal: PaypalConfig = field(default_factory=PaypalConfig)
+    accounts: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)
+    """By PSP, what its dashboard shows where that is not the sandbox's own."""

@@ -25,7 +25,7 @@ from .paymob_pay import pay_at_kiosk, pay_by_wallet
 from .paymob_records import Order, PaymentKey, Transaction
 from .paymob_shapes import auth_answer, order_shape
 from .paymob_signing import callback_hmac, make_token, read_token
-from .psp import LedgerRow, PayerCommand, Refused, Route, World, json_answer
+from .psp import Kind, LedgerRow, PayerCommand, Refused, Route, World, json_answer
 
 _TOKEN_SECONDS: Final = 3600  # published: an auth token lives an hour
 _KEY_SECONDS: Final = 3600  # the documented default of a payment key
@@ -39,13 +39,13 @@ class Paymob:
 
     name = "paymob"
 
-    def __init__(self, config: PaymobConfig, world: World, *, webhooks: str, returns: str) -> None:
+    def __init__(self, config: PaymobConfig, world: World) -> None:
         self._config = config
         self._clock = world.clock
-        self._webhook = f"{webhooks}/paymob" if webhooks else ""
+        self._webhook = world.webhook(self.name)
         self._book = Book(config, world, self)
         self._intentions = Intentions(config, self._book)
-        self._pages = Pages(config, self._book, returns)
+        self._pages = Pages(config, self._book, world.returns)
         self._checkout = Checkout(config, self._book, self._pages)
 
     def routes(self) -> Sequence[Route]:
@@ -249,3 +249,6 @@ class Paymob:
 
 def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
+
+
+PAYMOB: Final = Kind(PaymobConfig, Paymob)

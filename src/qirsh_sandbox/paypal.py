@@ -6,6 +6,7 @@ is the sandbox's own and docs/sandbox.md names it.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +18,7 @@ from .deliveries import Sealed
 from .paypal_answers import Once
 from .paypal_auth import Tokens
 from .paypal_book import Book
-from .paypal_certs import Certificates
+from .paypal_certs import TRUST_FILE, open_certificates
 from .paypal_events import with_wrong_amount
 from .paypal_forms import read_body, read_order, read_refund
 from .paypal_issues import MOCKS, answer_headers, debug_id, detail, issue, refused, status_of
@@ -33,7 +34,7 @@ from .paypal_shapes import (
     zulu,
 )
 from .paypal_signing import CERTIFICATES, Postback, is_authentic, signed_headers
-from .psp import LedgerRow, PayerCommand, Route, World, json_answer
+from .psp import Kind, LedgerRow, PayerCommand, Route, World, json_answer
 
 _ORDERS: Final = "/v2/checkout/orders"
 _CAPTURES: Final = "/v2/payments/captures"
@@ -47,11 +48,11 @@ class Paypal:
 
     name = "paypal"
 
-    def __init__(self, config: PaypalConfig, world: World, certificates: Certificates, *, webhooks: str) -> None:
+    def __init__(self, config: PaypalConfig, world: World) -> None:
         self._config = config
         self._clock = world.clock
-        self._webhook = f"{webhooks}/paypal" if webhooks else ""
-        self._certificates = certificates
+        self._webhook = world.webhook(self.name)
+        self._certificates = open_certificates(world.folder)
         self._tokens = Tokens(config, world)
         self._book = Book(world, self)
         self._pages = Pages(self._book)
@@ -221,3 +222,10 @@ def _wants_all(request: web.Request) -> bool:
 
 def _answer(body: Any, status: int = 200) -> web.Response:  # noqa: ANN401 - any JSON value is an answer
     return json_answer(body, status, headers=answer_headers(debug_id()))
+
+
+def _addresses(url: str, folder: Path) -> dict[str, object]:
+    return {"base_url": url, "cert_hosts": [url], "trust_file": str(folder / TRUST_FILE)}
+
+
+PAYPAL: Final = Kind(PaypalConfig, Paypal, _addresses)

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -89,11 +91,21 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class World(NamedTuple):
-    """What every fake PSP shares with the others."""
+    """What every fake PSP shares with the others.
+
+    `webhooks` and `returns` are where the payment server listens, without the PSP's name at the end; empty: nowhere.
+    """
 
     store: Store
     clock: Clock
     deliveries: Deliveries
+    folder: Path
+    webhooks: str = ""
+    returns: str = ""
+
+    def webhook(self, psp: str) -> str:
+        """Return where this PSP's webhooks go."""
+        return f"{self.webhooks}/{psp}" if self.webhooks else ""
 
 
 class Psp(Protocol):
@@ -128,6 +140,33 @@ class Psp(Protocol):
     def wrong_amount(self, body: bytes) -> bytes:
         """Return the webhook's body with another amount in it, to be signed like the right one."""
         ...
+
+
+def _base_url(url: str, _folder: Path) -> dict[str, object]:
+    return {"base_url": url}
+
+
+class Kind(NamedTuple):
+    """How the sandbox opens a fake PSP. An outside one is named by an entry point in the group `qirsh.sandbox`.
+
+    `account` is a dataclass of what the PSP's dashboard shows, each field with a default that names itself a sandbox's;
+    its fields are called as in the payment server's configuration. `addresses` gives, for the sandbox's own address and
+    the folder of its state, what else that configuration needs in order to find the sandbox and to believe it.
+    """
+
+    account: type[Any]
+    make: Callable[[Any, World], Psp]
+    addresses: Callable[[str, Path], dict[str, object]] = _base_url
+
+    def open(self, account: Mapping[str, object], world: World) -> Psp:
+        """Return the PSP with this account; fields that are left out, or None, are the sandbox's own."""
+        known = {field.name for field in fields(self.account)}
+        given = {name: value for name, value in account.items() if name in known and value is not None}
+        return self.make(self.account(**given), world)
+
+    def credentials(self, url: str, folder: Path) -> dict[str, object]:
+        """Return the configuration that makes a payment server use this PSP at `url`."""
+        return {**asdict(self.account()), **self.addresses(url, folder)}
 
 
 def folded(merchant_reference: str) -> str:

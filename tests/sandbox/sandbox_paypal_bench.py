@@ -21,6 +21,7 @@ from cryptography.x509 import verification
 from sandbox_bench import Answer, Bench, until
 
 from qirsh_sandbox import PaypalConfig
+from qirsh_sandbox.paypal_certs import TRUST_FILE
 
 PAYPAL = PaypalConfig()
 ORDERS = "/v2/checkout/orders"
@@ -128,7 +129,7 @@ class PaypalShop(Bench):
         assert served.headers["Content-Type"].startswith("application/x-pem-file")
         leaf = x509.load_pem_x509_certificate(served.body.encode())
         assert self.sandbox is not None
-        intermediate, root = x509.load_pem_x509_certificates(self.sandbox.paypal_trust_file.read_bytes())
+        intermediate, root = x509.load_pem_x509_certificates(self.config.state_file.with_name(TRUST_FILE).read_bytes())
         name = x509.DNSName("messageverificationcerts.sandbox.paypal.com")
         builder = verification.PolicyBuilder().store(verification.Store([root])).time(datetime.now(UTC))
         builder.build_server_verifier(name).verify(leaf, [intermediate])

@@ -178,11 +178,11 @@ async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
         await shop.fault("webhook", "delay", seconds=60)
         captured = await shop.capture(order_id)
         assert shop.sandbox is not None
-        trusted = shop.sandbox.paypal_trust_file.read_bytes()
+        trusted = shop.config.state_file.with_name(TRUST_FILE).read_bytes()
         rows = await shop.ledger()
         await shop.stop()
         await shop.start()
-        assert shop.sandbox.paypal_trust_file.read_bytes() == trusted
+        assert shop.config.state_file.with_name(TRUST_FILE).read_bytes() == trusted
         assert await shop.ledger() == rows
         assert (await shop.log_in()).body["access_token"] == shop.token
         again = await shop.capture(order_id)

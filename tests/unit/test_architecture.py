@@ -88,7 +88,7 @@ PSPS = sorted(
     {
         f"qirsh.gateways.{file.stem if file.name != '__init__.py' else file.parent.name}"
         for file in (SOURCE / "qirsh" / "gateways").rglob("*.py")
-        if file.parent.name != "gateways" or file.stem not in {"__init__", "base", "http", "registry"}
+        if file.parent.name != "gateways" or file.stem not in {"__init__", "base", "http", "references", "registry"}
     }
     & {name for name in MODULES if name.count(".") == 2}
 )
@@ -252,16 +252,16 @@ def test_a_gateway_knows_no_other_gateway(psp: str) -> None:
             ours = {one for one in imports(name) if is_in(one, "qirsh") and not is_in(one, psp)}
             assert not {one for one in ours if any(is_in(one, other) for other in others)}, name
             assert all(
-                one in {"qirsh.gateways.base", "qirsh.gateways.http"}
+                one in {"qirsh.gateways.base", "qirsh.gateways.http", "qirsh.gateways.references"}
                 or one.removeprefix("qirsh.") in CORE - {"catalog"}
                 for one in ours
             ), name
 
 
 @pytest.mark.parametrize("psp", PSPS)
-def test_only_the_registry_and_the_settings_know_a_gateway_by_name(psp: str) -> None:
-    """A new PSP is one line in the registry; its credentials are one in the settings."""
-    assert users_of(psp) <= {"qirsh.gateways.registry", "qirsh.settings"}
+def test_only_the_registry_knows_a_gateway_by_name(psp: str) -> None:
+    """A new PSP is one line there."""
+    assert users_of(psp) <= {"qirsh.gateways.registry"}
 
 
 def test_base_of_the_gateways_knows_only_the_core() -> None:

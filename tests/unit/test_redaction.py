@@ -89,7 +89,9 @@ def test_the_sandbox_shows_no_secret_either() -> None:
     """In `qirsh dev` it may hold the developer's real ones."""
     paymob = PaymobConfig(api_key=SECRET, secret_key=SECRET, hmac_secret=SECRET)
     assert SECRET not in shown(paymob)
-    assert SECRET not in shown(SandboxConfig(state_file=Path("sandbox.sqlite3"), paymob=paymob))
+    assert SECRET not in shown(
+        SandboxConfig(state_file=Path("sandbox.sqlite3"), accounts={"paymob": {"api_key": SECRET}})
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import tomli_w
 from pydantic import SecretStr
 
+from qirsh.gateways.paymob import Credentials
 from qirsh.settings import CONFIG_NAME, ConfigurationError, Settings, load, write
 
 PAYMOB: Final = {"api_key": "live-api-key-1a2b", "hmac_secret": "live-hmac-3c4d"}
@@ -47,8 +48,8 @@ def config(tmp_path: Path) -> Config:
 def test_nothing_configured_is_a_server_without_gateways() -> None:
     """`qirsh serve` on an empty machine starts; a gateway whose credentials are absent is not offered."""
     settings = load()
-    assert (settings.paymob, settings.dev, settings.database_url, settings.redis_url) == (
-        None,
+    assert (settings.gateways, settings.dev, settings.database_url, settings.redis_url) == (
+        {},
         False,
         SecretStr(""),
         SecretStr(""),
@@ -84,9 +85,8 @@ def test_one_nested_key_from_the_environment_joins_the_others_from_the_file(
     monkeypatch.setenv("QIRSH_PAYMOB__API_KEY", "key-of-the-environment")
     monkeypatch.setenv("QIRSH_PAYMOB__IFRAME_ID", "22")
 
-    paymob = load(file, defaults={"paymob": {"iframe_id": 33, "wallet_integration_id": 44}}).paymob
+    paymob = paymob_of(load(file, defaults={"paymob": {"iframe_id": 33, "wallet_integration_id": 44}}))
 
-    assert paymob is not None
     assert paymob.api_key.get_secret_value() == "key-of-the-environment"
     assert paymob.hmac_secret.get_secret_value() == PAYMOB["hmac_secret"]
     assert (paymob.card_integration_id, paymob.iframe_id, paymob.wallet_integration_id) == (11, 22, 44)
@@ -98,7 +98,7 @@ def test_a_gateway_may_be_configured_by_the_environment_alone(monkeypatch: pytes
     monkeypatch.setenv("QIRSH_PAYMOB__HMAC_SECRET", "h")
     monkeypatch.setenv("QIRSH_SHOP_ORIGINS", '["https://shop.example"]')
     settings = load()
-    assert settings.paymob is not None
+    assert paymob_of(settings).api_key.get_secret_value() == "a"
     assert settings.shop_origins == ("https://shop.example",)
 
 
@@ -125,7 +125,7 @@ def test_qirsh_config_naming_a_missing_file_is_refused(
 
 def test_a_file_that_was_only_looked_for_may_be_missing(tmp_path: Path) -> None:
     """The data directory is empty before the first start."""
-    assert load(tmp_path / CONFIG_NAME).paymob is None
+    assert load(tmp_path / CONFIG_NAME).gateways == {}
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_the_sandboxs_secrets_are_fine_in_dev(config: Config) -> None:
     """`qirsh dev` lives by them."""
     sandbox = {"api_key": "sandbox_a", "hmac_secret": "sandbox_h"}
     settings = load(config(dev=True, sandbox_url="http://127.0.0.1:8001", paymob=sandbox))
-    assert settings.paymob is not None
+    assert paymob_of(settings).api_key.get_secret_value() == "sandbox_a"
 
 
 def test_no_secret_is_in_what_a_log_or_a_trace_would_print(config: Config) -> None:
@@ -254,7 +254,7 @@ def test_no_secret_is_in_what_a_log_or_a_trace_would_print(config: Config) -> No
     database = "postgresql://qirsh:live-database-pw@db.example/qirsh"
     paymob = {**PAYMOB, "secret_key": "live-secret-9c0d"}
     settings = load(config(operator_key="live-operator-7a8b", **SHOP, database_url=database, paymob=paymob))
-    for printed in (repr(settings), str(settings), repr(settings.paymob), repr(settings.model_dump())):
+    for printed in (repr(settings), str(settings), repr(settings.gateways), repr(settings.model_dump())):
         assert [secret for secret in SECRETS if secret in printed] == []
 
 
@@ -301,14 +301,21 @@ def test_the_written_file_is_its_owners_alone(config: Config, tmp_path: Path, mo
     assert "live-operator-7a8b" in file.read_text()
 
 
+def paymob_of(settings: Settings) -> Credentials:
+    """Paymob's section."""
+    credentials = settings.gateways["paymob"]
+    assert isinstance(credentials, Credentials)
+    return credentials
+
+
 def secrets_of(settings: Settings) -> list[str]:
     """The secrets in clear, which equality of dumps compares as well, but not visibly."""
-    assert settings.paymob is not None
+    paymob = paymob_of(settings)
     secrets = [
         settings.operator_key,
         *settings.fulfilment_secrets,
-        settings.paymob.api_key,
-        settings.paymob.hmac_secret,
+        paymob.api_key,
+        paymob.hmac_secret,
     ]
     return [secret.get_secret_value() for secret in secrets]
 

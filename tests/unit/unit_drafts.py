@@ -61,7 +61,7 @@ def event_of(kind: Kind, **changes: Any) -> GatewayEvent:
             fields |= {"reason": DeclineCode.CANCELLED_BY_PAYER}
         case Kind.PAID:
             fields |= {"payment_reference": PAYMENT, "amount": WHOLE}
-        case Kind.REFUNDED:
+        case Kind.REFUNDED | Kind.REFUND_FAILED:
             fields |= {"payment_reference": PAYMENT, "amount": PART}
         case Kind.APPROVED:
             pass

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 from uuid import UUID
 
 from qirsh.actions import PaymentAction
@@ -70,6 +70,12 @@ class Profile:
     """How a look-up can find what was registered: by our draft id, or only by an id the PSP gave."""
     idempotent_for: Mapping[str, timedelta] = field(default_factory=dict)
     """How long the PSP honours our key for "register", "capture" or "refund"; without one, never resent blind."""
+    partial_refunds: bool = False
+    """Whether less than all can be given back."""
+    unrefundable: frozenset[Method] = frozenset()
+    """Methods whose money the PSP cannot give back."""
+    shows_refunds: bool = False
+    """Whether a look-up shows the total given back as soon as a refund is accepted, so that comparing settles doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,22 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class RefundOrder:
+    """Give back this much of a draft's money. `draft` is the row as it stands when the PSP is asked."""
+
+    id: UUID
+    draft: PaymentDraft
+    amount_minor: int
+    reason: str = ""
+    """Why, in the operator's words; PSPs may show it to the payer."""
+
+    @property
+    def total_minor(self) -> int:
+        """What is given back in all once this refund is done."""
+        return self.draft.refunded_minor + self.amount_minor
+
+
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """What the PSP's books say: the standing, and its events in causal order."""
 
@@ -108,6 +130,15 @@ class Hint:
     draft_id: UUID | None = None
     transaction_reference_id: str | None = None
     payment_reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayKind:
+    """How a gateway is made. An outside one is named by an entry point in the group `qirsh.gateways`."""
+
+    credentials: type[Any]
+    """A pydantic model of its keys in the configuration, secrets as SecretStr; absent, the gateway is not offered."""
+    make: Callable[[Any, Surroundings], "Gateway"]
 
 
 class Gateway(Protocol):
@@ -127,6 +158,14 @@ class Gateway(Protocol):
 
     async def lookup(self, draft: PaymentDraft) -> Lookup:
         """Ask what the PSP's books say of the draft. Never moves money."""
+        ...
+
+    async def refund(self, order: RefundOrder, *, key: str) -> Sequence[GatewayEvent]:
+        """Give money back; the same key gives it back once where the profile says that refund keys are honoured.
+
+        `refunded` with the total and the order's id when it is done, `refund_failed` when the PSP took it and it came
+        to nothing; nothing when the PSP has it and is not done: look-ups will tell. A refusal before that raises.
+        """
         ...
 
     async def read_webhook(self, delivery: Delivery) -> Sequence[GatewayEvent | Hint]:
@@ -152,6 +191,28 @@ class Captures(Gateway, Protocol):
 
         Only a definite refusal is `declined` or `failed`; nothing means not yet, and a look-up will tell.
         """
+        ...
+
+
+@runtime_checkable
+class AsksForCode(Gateway, Protocol):
+    """A PSP that texts the payer a code, which comes back through us (`otp_token`)."""
+
+    async def submit_code(self, draft: PaymentDraft, *, token: str, code: str, key: str) -> Sequence[GatewayEvent]:
+        """Hand in the code that the payer typed; `token` is the one of the draft's action.
+
+        `paid` when it was right, `declined` with AUTHENTICATION_FAILED when it was wrong and another may be tried,
+        `failed` when the reference is dead. Nothing: the PSP has not decided, and a look-up will tell.
+        """
+        ...
+
+
+@runtime_checkable
+class Cancels(Gateway, Protocol):
+    """A PSP where an open reference can be made unpayable."""
+
+    async def cancel(self, draft: PaymentDraft) -> None:
+        """End an open reference. One that is gone, ended or paid already is left as it is: look-ups tell which."""
         ...
 
 

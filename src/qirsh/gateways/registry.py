@@ -1,14 +1,26 @@
-"""The gateways this release knows: a new one is one line here."""
+"""The gateways: those of this release, and those that are installed beside it."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Final
 
-from qirsh.gateways.base import Gateway, Surroundings
+from qirsh.gateways.base import GatewayKind
+from qirsh.gateways.paymob import Credentials as PaymobCredentials
 from qirsh.gateways.paymob import Paymob
+from qirsh.gateways.paypal import Credentials as PaypalCredentials
 from qirsh.gateways.paypal import PayPal
 
-GATEWAYS: Final[dict[str, Callable[[Any, Surroundings], Gateway]]] = {
-    "paymob": Paymob,
-    "paypal": PayPal,
+GATEWAYS: Final[dict[str, GatewayKind]] = {
+    "paymob": GatewayKind(PaymobCredentials, Paymob),
+    "paypal": GatewayKind(PaypalCredentials, PayPal),
 }
-"""Name in the configuration → what makes the gateway from its credentials and its surroundings."""
+"""Name in the configuration → how the gateway is made. A new one is one line here."""
+
+GROUP: Final = "qirsh.gateways"
+
+
+@cache
+def installed() -> dict[str, GatewayKind]:
+    """Every gateway by its name: ours first, then the outside ones, none of which can take the name of another."""
+    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    return GATEWAYS | {point.name: point.load() for point in points if point.name not in GATEWAYS}

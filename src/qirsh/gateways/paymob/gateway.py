@@ -43,7 +43,6 @@ from qirsh.gateways.paymob.transactions import (
     NAME,
     Callback,
     Transaction,
-    as_draft_id,
     is_canonical,
     is_signed,
     read_transaction,
@@ -51,6 +50,7 @@ from qirsh.gateways.paymob.transactions import (
     signed_texts_of_query,
     told,
 )
+from qirsh.gateways.references import draft_id_of
 from qirsh.methods import Method
 
 CURRENCIES: Final = frozenset({"EGP"})
@@ -139,7 +139,7 @@ class Paymob:
             Hint(
                 gateway=NAME,
                 event_id=hashlib.sha256(delivery.body).hexdigest(),
-                draft_id=as_draft_id(transaction.order.merchant_order_id),
+                draft_id=draft_id_of(transaction.order.merchant_order_id),
                 transaction_reference_id=str(transaction.order.id),
                 payment_reference=str(transaction.id) if transaction.paid else None,
             ),
@@ -153,7 +153,7 @@ class Paymob:
         return Hint(
             gateway=NAME,
             event_id=hashlib.sha256(signature.encode()).hexdigest(),
-            draft_id=as_draft_id(query.get("merchant_order_id")),
+            draft_id=draft_id_of(query.get("merchant_order_id")),
             transaction_reference_id=query.get("order"),
             payment_reference=query.get("id") if query.get("success") == "true" else None,
         )

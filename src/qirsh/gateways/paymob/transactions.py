@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
 from qirsh.draft import DeclineCode, GatewayEvent, Kind
+from qirsh.gateways.references import draft_id_of
 from qirsh.money import InvalidAmountError, Money
 
 NAME: Final = "paymob"
@@ -218,14 +218,6 @@ def signed_texts_of_query(query: Mapping[str, str]) -> Mapping[str, str]:
     return {name: query.get("order" if name == "order.id" else name, "") for name in TRANSACTION_FIELDS}
 
 
-def as_draft_id(reference: object) -> UUID | None:
-    """The draft that a merchant_order_id names, our retry suffix stripped; None when it is no id of ours."""
-    try:
-        return UUID(str(reference).partition("~")[0])
-    except ValueError:
-        return None
-
-
 def _event(
     transaction: Transaction, kind: Kind, *, amount: Money | None = None, reason: DeclineCode | None = None
 ) -> GatewayEvent:
@@ -239,7 +231,7 @@ def _event(
         amount=amount,
         reason=reason,
         psp_code=None if code is None else str(code)[:64],
-        hinted_draft_id=as_draft_id(transaction.order.merchant_order_id),
+        hinted_draft_id=draft_id_of(transaction.order.merchant_order_id),
     )
 
 

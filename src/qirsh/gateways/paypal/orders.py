@@ -195,15 +195,6 @@ def up(links: Sequence[Link] | None, collection: str) -> str | None:
     return None
 
 
-def as_draft_id(custom_id: str | None) -> UUID | None:
-    """The draft that a custom_id names; None for another application's, which must not keep an order id from us."""
-    try:
-        found = UUID(custom_id or "")
-    except ValueError:
-        return None
-    return found if str(found) == custom_id else None
-
-
 def told(
     capture: Capture, refunds: Sequence[Refund], *, draft_id: UUID, order_id: str | None
 ) -> Iterator[GatewayEvent]:

@@ -30,11 +30,11 @@ from qirsh.gateways.paypal.orders import (
     Link,
     Order,
     Refund,
-    as_draft_id,
     code_of,
     read,
     up,
 )
+from qirsh.gateways.references import draft_id_of
 
 SIGNATURE_HEADER: Final = "paypal-transmission-sig"
 ALGORITHMS: Final = MappingProxyType({"SHA256withRSA": SHA256})
@@ -118,7 +118,7 @@ def read_event(body: bytes) -> Sequence[GatewayEvent | Hint]:
 
 def _approved(envelope: _Envelope) -> GatewayEvent | Hint:
     order = _resource(envelope, Order)
-    draft_id = as_draft_id(order.custom_id)
+    draft_id = draft_id_of(order.custom_id)
     if order.status != "APPROVED":
         return Hint(gateway=NAME, event_id=envelope.id, draft_id=draft_id, transaction_reference_id=order.id)
     return GatewayEvent(
@@ -140,7 +140,7 @@ def _paid(envelope: _Envelope) -> GatewayEvent | Hint:
         kind=Kind.PAID,
         gateway=NAME,
         event_id=envelope.id,
-        draft_id=as_draft_id(capture.custom_id),
+        draft_id=draft_id_of(capture.custom_id),
         transaction_reference_id=capture.order_id,
         payment_reference=capture.id,
         amount=capture.amount.money,
@@ -150,7 +150,7 @@ def _paid(envelope: _Envelope) -> GatewayEvent | Hint:
 def _declined(envelope: _Envelope) -> GatewayEvent | Hint:
     """The order cannot be captured again. A declined capture is nobody's payment, so it leaves no reference."""
     capture = _resource(envelope, Capture)
-    draft_id, order_id = as_draft_id(capture.custom_id), capture.order_id
+    draft_id, order_id = draft_id_of(capture.custom_id), capture.order_id
     if capture.status not in DEAD or (draft_id is None and order_id is None):
         return _capture_hint(envelope, capture)
     return GatewayEvent(
@@ -190,7 +190,7 @@ def _refund_hint(envelope: _Envelope, refund: Refund) -> Hint:
     return Hint(
         gateway=NAME,
         event_id=envelope.id,
-        draft_id=as_draft_id(refund.custom_id),
+        draft_id=draft_id_of(refund.custom_id),
         payment_reference=refund.capture_id or own,
     )
 
@@ -199,7 +199,7 @@ def _capture_hint(envelope: _Envelope, capture: Capture) -> Hint:
     return Hint(
         gateway=NAME,
         event_id=envelope.id,
-        draft_id=as_draft_id(capture.custom_id),
+        draft_id=draft_id_of(capture.custom_id),
         transaction_reference_id=capture.order_id,
         payment_reference=capture.id,
     )
