@@ -8,6 +8,8 @@ PaymentError
 A message never holds a secret, an expected signature, a card number or a PSP's raw body.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Literal
 from uuid import UUID
 
@@ -20,6 +22,8 @@ class PaymentError(Exception):
     code: ClassVar[str]
     status: ClassVar[int]
     retry: ClassVar[Retry]
+    members: Mapping[str, object] = MappingProxyType({})
+    """What else the problem tells, by its name on the wire."""
 
     def __init__(self, detail: str = "", *, retry_after_seconds: int | None = None) -> None:
         """Say what happened and what to do; without `detail` the class's own sentence speaks."""
@@ -118,6 +122,47 @@ class DraftNotFound(CallerError):
 
     code = "draft_not_found"
     status = 404
+
+
+class RefundNotAllowed(CallerError):
+    """This cannot be given back: `detail` says why."""
+
+    code = "refund_not_allowed"
+    status = 409
+
+
+class RefundInFlight(CallerError):
+    """Another refund of this payment has not ended: ask again once it has."""
+
+    code = "refund_in_flight"
+    status = 409
+    retry = "same_key"
+
+
+class CodeNotAwaited(CallerError):
+    """No code is awaited for this payment and token: read its status."""
+
+    code = "code_not_awaited"
+    status = 409
+
+
+class CodeRefused(CallerError):
+    """The code is wrong: let the payer type it again, `tries_left` times."""
+
+    code = "code_refused"
+    status = 422
+
+    def __init__(self, detail: str = "", *, tries_left: int = 0) -> None:
+        """Say how often another may be tried."""
+        super().__init__(detail)
+        self.members = {"tries_left": tries_left}
+
+
+class CodeTriesUsed(CallerError):
+    """All tries at the code are used: start a new payment, with a new idempotency key."""
+
+    code = "code_tries_used"
+    status = 409
 
 
 class OperatorKeyRequired(CallerError):

@@ -10,4 +10,5 @@ WEBHOOKS_REFUSED: Final = Counter(
     "qirsh_webhooks_refused", "Deliveries that were not authentic or not readable.", ["code"]
 )
 FOLDS: Final = Counter("qirsh_folds", "Events folded into drafts.", ["kind", "source", "verdict"])
+REFUNDS: Final = Counter("qirsh_refunds", "Refunds that ended, by gateway and state.", ["gateway", "state"])
 FULFILMENTS: Final = Counter("qirsh_fulfilments", "Announcements to the shop.", ["outcome"])

@@ -13,6 +13,7 @@ import structlog
 from qirsh.capture import Collector
 from qirsh.catalog import Product, priced
 from qirsh.clock import Clock
+from qirsh.codes import Codes
 from qirsh.draft import DraftRequest, PaymentDraft, State
 from qirsh.errors import (
     DraftNotFound,
@@ -26,6 +27,7 @@ from qirsh.fold import Changes, Fold
 from qirsh.gateways.base import Delivery, Gateway, ReadsReturn
 from qirsh.methods import METHODS
 from qirsh.metrics import WEBHOOKS
+from qirsh.refunds import Refunder
 from qirsh.registration import Registrar
 from qirsh.routing import PaymentMethodRouter
 from qirsh.store.connection import new_id
@@ -69,6 +71,8 @@ class Payments:
         self.fold = Fold(store, changes)
         self.registrar = Registrar(store, self.fold, gateways, router, clock)
         self.collector = Collector(store, self.fold, self.registrar)
+        self.refunder = Refunder(store, self.fold, self.registrar, clock, changes)
+        self.codes = Codes(store, self.fold, self.registrar, changes)
 
     async def initiate(self, request: DraftRequest, *, key: str, fingerprint: bytes) -> Initiated:
         """Make one payment draft for this key, registered once, and answer from its row.

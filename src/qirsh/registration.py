@@ -1,9 +1,10 @@
 """From a claimed draft to a registered one: failover, doubt, and what each answer of a PSP leaves behind."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Literal
 from uuid import UUID, uuid5
 
 import structlog
@@ -19,8 +20,10 @@ from qirsh.errors import (
     MethodNotSupported,
 )
 from qirsh.fold import Fold
-from qirsh.gateways.base import Gateway, Registration, Standing, deadline
+from qirsh.gateways.base import Cancels, Gateway, Registration, Standing, deadline
+from qirsh.metrics import REFUNDS
 from qirsh.routing import PaymentMethodRouter
+from qirsh.store.refunds import RefundState
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
@@ -28,6 +31,10 @@ PSP_SECONDS: Final = 10.0
 """All PSP calls of one initiate together, tokens and failover included; an initiate answers within 12."""
 _GRACE_SECONDS: Final = 0.5
 """The translator in gateways.http stops at the deadline by itself; this stops a gateway that does not use it."""
+
+_REFUND_STATES: Final[Mapping[Kind, Literal[RefundState.SUCCEEDED, RefundState.FAILED]]] = MappingProxyType(
+    {Kind.REFUNDED: RefundState.SUCCEEDED, Kind.REFUND_FAILED: RefundState.FAILED}
+)
 
 _log = structlog.get_logger("qirsh.registration")
 
@@ -92,13 +99,44 @@ class Registrar:
         except (GatewayRejected, GatewayOutcomeUnknown) as error:
             # A question moves nothing, so a refused or broken one is only unanswered.
             raise GatewayUnavailable("The PSP did not answer the look-up.") from error
-        if not found.events:
+        events = found.events
+        if any(_is_unmeasured(event) for event in events) and await self._store.refunds.find_in_flight(
+            self._store.pool, row.draft.id
+        ):
+            # Ours, perhaps: what became of that is for its own row to find out, and no surprise to anybody.
+            events = [event for event in events if not _is_unmeasured(event)]
+        if not events:
             return found.standing, row
-        after = await self._fold(row, found.events, source="lookup")
-        if after.version != row.version and any(_still_counted(event, after.draft) for event in found.events):
+        await self.tell_refunds(row.draft.id, events)
+        after = await self._fold(row, events, source="lookup")
+        if after.version != row.version and any(_still_counted(event, after.draft) for event in events):
             # The row moved while we asked, so what failed may be older than what it counts: ask again.
             await self._store.drafts.stage_lookup(self._store.pool, row.draft.id, None)
         return found.standing, after
+
+    async def cancel(self, draft: PaymentDraft) -> None:
+        """Make an ended draft unpayable where the PSP lets us. Whether it worked, the next look-up tells."""
+        gateway = self.gateway(draft.gateway)
+        if not isinstance(gateway, Cancels):
+            return
+        try:
+            with deadline(PSP_SECONDS):
+                await gateway.cancel(draft)
+        except GatewayError as error:
+            _log.warning("not_cancelled", draft_id=str(draft.id), code=error.code)
+
+    async def tell_refunds(self, draft_id: UUID, events: Sequence[GatewayEvent]) -> None:
+        """Move the refunds of ours that a PSP names.
+
+        Before the draft is moved: a refund told and not counted is told and counted by the next look-up.
+        """
+        for event in events:
+            if event.refund_id is None or event.kind not in _REFUND_STATES:
+                continue
+            state = _REFUND_STATES[event.kind]
+            if await self._store.refunds.told(event.refund_id, draft_id, state, event.psp_code):
+                REFUNDS.labels(event.gateway, state).inc()
+                _log.info("refund_told", draft_id=str(draft_id), refund_id=str(event.refund_id), state=state)
 
     def gateway(self, name: str) -> Gateway:
         """A configured gateway.
@@ -158,6 +196,11 @@ class Registrar:
         row = released or await self._store.drafts.get(draft_id)
         assert row is not None, "drafts are never deleted"
         return row
+
+
+def _is_unmeasured(event: GatewayEvent) -> bool:
+    """Whether the PSP says that money went back and not how much."""
+    return event.kind is Kind.REFUNDED and event.amount is None
 
 
 def _still_counted(event: GatewayEvent, draft: PaymentDraft) -> bool:

@@ -15,6 +15,7 @@ from qirsh.api.problems import RETRY_SECONDS
 from qirsh.draft import State
 from qirsh.money import Money
 from qirsh.payments import Initiated
+from qirsh.store.refunds import Refund
 from qirsh.store.rows import Row
 
 ActionTag = Literal["redirect_url", "qr_code", "reference_code", "otp_token", "mobile_prompt"]
@@ -98,7 +99,13 @@ def status_body(row: Row) -> bytes:
     return msgspec.json.encode(body)
 
 
-def operator_view(row: Row, journal: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+def refund_body(refund: Refund, currency: str) -> dict[str, object]:
+    """A refund as it stands."""
+    amount = Money(refund.amount_minor, currency).major
+    return {"refundId": str(refund.id), "status": refund.state, "amount": amount}
+
+
+def operator_view(row: Row, journal: Sequence[Mapping[str, Any]], refunds: Sequence[Refund]) -> dict[str, object]:
     """Everything a person needs to judge a payment. The payer's data stays in the row."""
     draft = row.draft
     return {
@@ -113,6 +120,16 @@ def operator_view(row: Row, journal: Sequence[Mapping[str, Any]]) -> dict[str, o
         "needs_review": draft.needs_review,
         "in_doubt": draft.in_doubt,
         "createdAt": _instant(draft.created_at),
+        "refunds": [
+            {
+                **refund_body(refund, draft.amount.currency),
+                "reason": refund.reason,
+                "error": refund.error,
+                "createdAt": _instant(refund.created_at),
+                "updatedAt": _instant(refund.updated_at),
+            }
+            for refund in refunds
+        ],
         "journal": [
             {**entry, "at": _instant(entry["at"]), "event": msgspec.json.decode(entry["event"])} for entry in journal
         ],

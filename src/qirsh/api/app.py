@@ -14,6 +14,7 @@ from qirsh.api.cache import AnswerCache
 from qirsh.api.idempotency import IdempotencyMiddleware
 from qirsh.api.operator import OPERATOR_ROUTES
 from qirsh.api.problems import HANDLERS
+from qirsh.api.refunds import request_refund
 from qirsh.api.requests import ReturnRules
 from qirsh.api.routes import ROUTES, initiate_with
 from qirsh.checkout.pages import PAGES
@@ -67,7 +68,14 @@ def create_app(
 
     rules = ReturnRules(frozenset(settings.shop_origins), dev=settings.dev)
     return Litestar(
-        route_handlers=[initiate_with(IdempotencyMiddleware(cache, rules)), *ROUTES, *OPERATOR_ROUTES, *PAGES, *more],
+        route_handlers=[
+            initiate_with(IdempotencyMiddleware(cache, rules)),
+            *ROUTES,
+            *OPERATOR_ROUTES,
+            request_refund,
+            *PAGES,
+            *more,
+        ],
         lifespan=[lifespan],
         exception_handlers=HANDLERS,
         request_max_body_size=MAX_BODY_BYTES,

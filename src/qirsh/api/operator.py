@@ -68,7 +68,7 @@ async def put_product(request: Plain, product_id: str) -> Response[bytes]:
         raise InvalidRequest(detail) from None
     product = Product(product_id, fields.name, prices, fields.purchasable)
     await request.app.state.services.store.products.put(product)
-    return _json(_shown(product))
+    return json_response(_shown(product))
 
 
 @get("/api/products/{product_id:str}", guards=[operator_only], tags=["operator"])
@@ -77,7 +77,7 @@ async def get_product(request: Plain, product_id: str) -> Response[bytes]:
     product = await request.app.state.services.store.products.get(product_id) if "\0" not in product_id else None
     if product is None:
         raise ProductNotFound
-    return _json(_shown(product))
+    return json_response(_shown(product))
 
 
 @get("/api/products", guards=[operator_only], tags=["operator"])
@@ -85,7 +85,7 @@ async def list_products(request: Plain, after: str = "") -> Response[bytes]:
     """A page of products by id; `next` continues it."""
     page = await request.app.state.services.store.products.page(after.replace("\0", ""), PAGE)
     following = page[-1].id if len(page) == PAGE else None
-    return _json({"products": [_shown(product) for product in page], "next": following})
+    return json_response({"products": [_shown(product) for product in page], "next": following})
 
 
 @get("/api/payments/{draft_id:str}", guards=[operator_only], tags=["operator"])
@@ -94,7 +94,8 @@ async def payment(request: Plain, draft_id: str) -> Response[bytes]:
     services = request.app.state.services
     row = await services.payments.status(draft_id_of(draft_id))
     journal = await services.store.drafts.journal(row.draft.id)
-    return _json(answers.operator_view(row, journal))
+    refunds = await services.store.refunds.of(row.draft.id)
+    return json_response(answers.operator_view(row, journal, refunds))
 
 
 @get("/metrics", guards=[operator_unless_local], include_in_schema=False)
@@ -104,6 +105,12 @@ async def metrics() -> Response[bytes]:
 
 
 OPERATOR_ROUTES: Final[Sequence[HTTPRouteHandler]] = (put_product, get_product, list_products, payment, metrics)
+
+
+def json_response(body: object, status: HTTPStatus = HTTPStatus.OK) -> Response[bytes]:
+    """JSON that nobody may keep."""
+    headers = {"Cache-Control": "no-store"}
+    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json", headers=headers)
 
 
 def _price(text: str, currency: str) -> int:
@@ -119,7 +126,3 @@ def _price(text: str, currency: str) -> int:
 def _shown(product: Product) -> dict[str, object]:
     prices = {currency: Money(minor, currency).major for currency, minor in product.prices.items()}
     return {"id": product.id, "name": product.name, "prices": prices, "purchasable": product.purchasable}
-
-
-def _json(body: object) -> Response[bytes]:
-    return Response(msgspec.json.encode(body), media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -40,7 +40,7 @@ _log = structlog.get_logger("qirsh.api")
 def payment_problem(_request: Request[Any, Any, Any], error: PaymentError) -> Response[bytes]:
     """An error of our own tree."""
     headers = {}
-    body: dict[str, object] = {}
+    body: dict[str, object] = dict(error.members)
     if error.retry_after_seconds is not None or error.retry == "same_key":
         headers["Retry-After"] = str(error.retry_after_seconds or RETRY_SECONDS)
     if isinstance(error, InvalidRequest) and error.errors:

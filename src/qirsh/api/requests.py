@@ -103,7 +103,7 @@ def read_initiate(body: bytes, header_keys: Sequence[str], rules: ReturnRules) -
     """
     errors: list[FieldError] = []
     fields, payer = _read_at_once(body) or _read_one_by_one(body, errors)
-    key = _key(fields.get("idempotency_key"), header_keys, errors)
+    key = read_key(fields.get("idempotency_key"), header_keys, errors)
     amount = _amount(fields.get("product_amount"), fields.get("currency"), errors)
     method = _METHODS.get(fields.get("payment_method", ""))
     if fields.get("currency", "EGP") not in EXPONENTS:
@@ -133,6 +133,26 @@ def read_initiate(body: bytes, header_keys: Sequence[str], rules: ReturnRules) -
         locale=fields.get("locale"),
     )
     return ReadRequest(request, key, hashlib.sha256(msgspec.json.encode(request)).digest())
+
+
+def read_key(field: str | None, headers: Sequence[str], errors: list[FieldError]) -> str:
+    """The idempotency key, from the field or the header; the header may be quoted (RFC 8941) or bare."""
+    pointer = "#/idempotency_key"
+    header = headers[0] if headers else None
+    if len(set(headers)) > 1:
+        errors.append(FieldError(pointer, "the Idempotency-Key header is there more than once, and differs"))
+    elif header is not None:
+        quoted = len(header) > 1 and header[0] == header[-1] == '"'
+        try:
+            header = msgspec.convert(header[1:-1] if quoted else header, Key)
+        except msgspec.ValidationError:
+            errors.append(FieldError(pointer, f"the Idempotency-Key header {WANTED['idempotency_key']}"))
+        else:
+            if field is not None and field != header:
+                errors.append(FieldError(pointer, "differs from the Idempotency-Key header: send one of them"))
+    elif field is None and not any(error.pointer == pointer for error in errors):
+        errors.append(FieldError(pointer, "is required: 16 to 200 visible ASCII characters, made by the page"))
+    return header or field or ""
 
 
 def pointed(name: str) -> str:
@@ -229,26 +249,6 @@ def _payer(raw: msgspec.Raw | None, errors: list[FieldError]) -> dict[str, Any]:
     except InvalidRequest:
         errors.append(FieldError("#/payer", "must be an object of name, email and phone"))
         return {}
-
-
-def _key(field: str | None, headers: Sequence[str], errors: list[FieldError]) -> str:
-    """The idempotency key, from the field or the header; the header may be quoted (RFC 8941) or bare."""
-    pointer = "#/idempotency_key"
-    header = headers[0] if headers else None
-    if len(set(headers)) > 1:
-        errors.append(FieldError(pointer, "the Idempotency-Key header is there more than once, and differs"))
-    elif header is not None:
-        quoted = len(header) > 1 and header[0] == header[-1] == '"'
-        try:
-            header = msgspec.convert(header[1:-1] if quoted else header, Key)
-        except msgspec.ValidationError:
-            errors.append(FieldError(pointer, f"the Idempotency-Key header {WANTED['idempotency_key']}"))
-        else:
-            if field is not None and field != header:
-                errors.append(FieldError(pointer, "differs from the Idempotency-Key header: send one of them"))
-    elif field is None and not any(error.pointer == pointer for error in errors):
-        errors.append(FieldError(pointer, "is required: 16 to 200 visible ASCII characters, made by the page"))
-    return header or field or ""
 
 
 def _amount(raw: msgspec.Raw | None, currency: str | None, errors: list[FieldError]) -> str:

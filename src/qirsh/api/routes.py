@@ -19,7 +19,14 @@ from qirsh.api import answers
 from qirsh.api.idempotency import IdempotencyMiddleware, read_of
 from qirsh.api.operation import initiate_operation
 from qirsh.catalog import Product
-from qirsh.errors import DraftNotFound, FieldError, InvalidRequest, ProductNotFound, WebhookError
+from qirsh.errors import (
+    DraftNotFound,
+    FieldError,
+    InvalidRequest,
+    ProductNotFound,
+    UnsupportedContentType,
+    WebhookError,
+)
 from qirsh.gateways.base import Delivery
 from qirsh.methods import METHODS, Method
 from qirsh.metrics import WEBHOOKS_REFUSED
@@ -116,6 +123,33 @@ async def status(
     return answers.status(body, known=answers.etag_of(body) in known)
 
 
+class CodeFields(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of an otp: the action's token, and what the payer typed."""
+
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    otp: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,12}\Z")]
+
+
+@post(
+    "/api/payments/{draft_id:str}/otp",
+    status_code=HTTPStatus.OK,
+    responses={HTTPStatus.OK: _body(answers.StatusBody, "As it stands now; still awaited while the PSP decides.")},
+    tags=["payments"],
+)
+async def submit_code(request: Plain, draft_id: str) -> ASGIApp:
+    """Hand in the code that was texted to the payer."""
+    if request.content_type[0] != "application/json":
+        raise UnsupportedContentType
+    try:
+        fields = msgspec.json.decode(await request.body(), type=CodeFields)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidRequest("The body is not JSON that can be read.") from None
+    row = await request.app.state.services.payments.codes.submit(draft_id_of(draft_id), fields.token, fields.otp)
+    return answers.status(answers.status_body(row), known=False)
+
+
 @get("/api/payments/methods", tags=["payments"])
 async def methods(request: Plain, product_id: str, currency: str | None = None) -> Response[Any]:
     """What the payer can choose for a product, in order."""
@@ -162,7 +196,16 @@ async def return_to(request: Plain, gateway: str, draft_id: str, cancelled: str 
     return _onward(await payments.come_back_to(gateway, draft_id_of(draft_id), cancelled=cancelled == "1"))
 
 
-ROUTES: Final[Sequence[HTTPRouteHandler]] = (webhook_handler, status, methods, return_from, return_to, live, ready)
+ROUTES: Final[Sequence[HTTPRouteHandler]] = (
+    webhook_handler,
+    status,
+    submit_code,
+    methods,
+    return_from,
+    return_to,
+    live,
+    ready,
+)
 
 
 def draft_id_of(text: str) -> UUID:

@@ -21,7 +21,7 @@ CLAIM: Final = timedelta(seconds=15)
 DOUBT: Final = timedelta(seconds=90)
 """When a worker finishes what a dead or doubtful initiate began: after the shop had its chance to ask again."""
 
-Source = Literal["initiate", "webhook", "lookup", "capture", "sweep"]
+Source = Literal["initiate", "webhook", "lookup", "capture", "refund", "otp", "sweep"]
 Keep = Literal["keep"]
 _Way = Literal["id", "transaction_reference", "payment_reference"]
 
@@ -245,6 +245,15 @@ class Drafts:
             attempts=record["attempts"],
             updated_at=record["updated_at"],
         )
+
+    async def count_code_try(self, draft_id: UUID, at_most: int) -> int | None:
+        """Count one more try at a texted code and return their number; None when all are used, or none is awaited."""
+        tries: int | None = await self._pool.fetchval(SQL["count_otp_try"], draft_id, at_most)
+        return tries
+
+    async def uncount_code_try(self, draft_id: UUID) -> None:
+        """The code never reached the PSP."""
+        await self._pool.execute(SQL["uncount_otp_try"], draft_id)
 
     async def stage_lookup(self, sender: Sender, draft_id: UUID, payment_reference: str | None) -> None:
         """Ask the PSP about a draft as soon as a worker can, and about the payment that a hint named."""

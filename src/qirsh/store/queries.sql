@@ -214,3 +214,67 @@ SELECT id, name, prices, purchasable FROM products WHERE id > $1 ORDER BY id LIM
 
 -- name: journal
 SELECT at, source, event, verdict, review_reason, state FROM payment_events WHERE draft_id = $1 ORDER BY id;
+
+-- name: refund_by_key
+SELECT * FROM refunds WHERE draft_id = $1 AND idempotency_key = $2;
+
+-- name: refund_in_flight
+SELECT * FROM refunds WHERE draft_id = $1 AND state IN ('requested', 'sent', 'review');
+
+-- name: refunds_of_draft
+SELECT * FROM refunds WHERE draft_id = $1 ORDER BY id;
+
+-- name: insert_refund
+INSERT INTO refunds (id, draft_id, gateway, idempotency_key, fingerprint, amount_minor, reason, next_check_at, created_at,
+  updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8, now() + $8, now() + $8)
+RETURNING *;
+
+-- name: due_refund
+SELECT * FROM refunds WHERE id = $1 AND version = $2 AND state IN ('requested', 'sent');
+
+-- name: refund_by_id
+SELECT * FROM refunds WHERE id = $1;
+
+-- name: refund_sent
+-- Noted before the PSP is asked, with what had been given back until then. Nobody else may ask meanwhile.
+UPDATE refunds SET state = 'sent', refunded_before_minor = $3, sent_at = now() + $4, accepted = false, error = NULL,
+  next_check_at = now() + $4 + $5::interval, attempts = 0, version = version + 1, updated_at = now() + $4
+WHERE id = $1 AND version = $2 AND state = 'requested'
+RETURNING *;
+
+-- name: refund_unsent
+-- The PSP has not got it: it may be asked anew.
+UPDATE refunds SET state = 'requested', sent_at = NULL, refunded_before_minor = NULL, error = $5,
+  next_check_at = now() + $3 + $4::interval, attempts = $6, version = version + 1, updated_at = now() + $3
+WHERE id = $1 AND version = $2 AND state IN ('requested', 'sent');
+
+-- name: refund_waits
+UPDATE refunds SET next_check_at = now() + $3 + $4::interval, accepted = accepted OR $5, error = $6,
+  attempts = attempts + 1, version = version + 1, updated_at = now() + $3
+WHERE id = $1 AND version = $2 AND state = 'sent';
+
+-- name: refund_ended
+-- By whoever worked on it, so only from where it was.
+UPDATE refunds SET state = $3, error = $4, next_check_at = NULL, version = version + 1, updated_at = now() + $5
+WHERE id = $1 AND version = $2 AND state IN ('requested', 'sent');
+
+-- name: refund_told
+-- The PSP named our refund and said what became of it: that counts whatever we believed.
+UPDATE refunds SET state = $3, error = $4, next_check_at = NULL, version = version + 1, updated_at = now() + $5
+WHERE id = $1 AND draft_id = $2 AND state <> $3
+RETURNING true;
+
+-- name: lease_due_refunds
+UPDATE refunds SET next_check_at = now() + $1 + $2::interval
+WHERE id IN (SELECT id FROM refunds WHERE next_check_at <= now() + $1 AND gateway = ANY ($4)
+  ORDER BY next_check_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+RETURNING id, version, gateway;
+
+-- name: count_otp_try
+-- Counted before the PSP is asked, so that no number of callers at once has more than the tries there are.
+UPDATE payment_drafts SET otp_tries = otp_tries + 1 WHERE id = $1 AND state = 'awaiting_user_action' AND otp_tries < $2
+RETURNING otp_tries;
+
+-- name: uncount_otp_try
+UPDATE payment_drafts SET otp_tries = otp_tries - 1 WHERE id = $1 AND otp_tries > 0;

@@ -16,6 +16,7 @@ from qirsh.store.drafts import Drafts
 from qirsh.store.fulfilments import Fulfilments
 from qirsh.store.inbox import Inbox
 from qirsh.store.products import Products
+from qirsh.store.refunds import Refunds
 from qirsh.store.sql import SQL
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Store:
         self.inbox = Inbox(pool, clock)
         self.fulfilments = Fulfilments(pool, clock)
         self.products = Products(pool)
+        self.refunds = Refunds(pool, clock)
         self._clock = clock
 
     @asynccontextmanager
@@ -70,7 +72,7 @@ class Store:
     async def lease_due(
         self,
         connection: Connection,
-        kind: Literal["drafts", "unmatched", "fulfilments"],
+        kind: Literal["drafts", "unmatched", "refunds", "fulfilments"],
         lease: timedelta,
         limit: int,
         gateways: Collection[str],

@@ -104,7 +104,9 @@ async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> 
         late = LATE_SCHEDULE[0] if standing is Standing.OPEN else None
         ended = [_ended(draft, DeclineCode.EXPIRED)]
         check_in: timedelta | Keep = "keep" if late is None else late
-        await payments.fold(row, ended, source="sweep", check_in=check_in, unmoved=True)
+        row = await payments.fold(row, ended, source="sweep", check_in=check_in, unmoved=True)
+        if standing is Standing.OPEN and row.draft.state is State.FAILED:
+            await payments.registrar.cancel(row.draft)
         return
     await store.drafts.reschedule(draft.id, row.version, _next(row, standing))
 

@@ -19,6 +19,7 @@ from qirsh.store.connection import DriverPool, close_pool, connect_pool
 from qirsh.store.store import Store
 from qirsh.work.fulfilment import Announcer
 from qirsh.work.lookup import look_up
+from qirsh.work.refund import advance
 from qirsh.work.unmatched import join
 
 SWEEP_SECONDS: Final = 5.0
@@ -34,8 +35,10 @@ STOP_SECONDS: Final = 5.0
 RESTART_SECONDS: Final = 1.0
 """The pause before the queue is connected again after the database went away."""
 
-Kind = Literal["drafts", "unmatched", "fulfilments"]
+Kind = Literal["drafts", "unmatched", "refunds", "fulfilments"]
 Handler = Callable[[UUID, int], Awaitable[None]]
+
+_PER_GATEWAY: Final = frozenset({"drafts", "refunds"})
 
 _log = structlog.get_logger("qirsh.work")
 
@@ -70,13 +73,17 @@ class Worker:
                 lambda row_id, version: look_up(payments, store, row_id, version),
                 PER_PSP,
             )
-        self._kinds: tuple[Kind, ...] = ("drafts", "unmatched")
+            self._handlers[f"refunds.{gateway}"] = (
+                lambda row_id, version: advance(payments.refunder, store, row_id, version),
+                PER_PSP,
+            )
+        self._kinds: tuple[Kind, ...] = ("drafts", "unmatched", "refunds")
         if announcer is not None:
             self._handlers["fulfilments"] = (
                 lambda row_id, version: announcer.announce(store, row_id, version),
                 SHOP,
             )
-            self._kinds = ("drafts", "unmatched", "fulfilments")
+            self._kinds = (*self._kinds, "fulfilments")
         self._due = asyncio.Event()
 
     def nudge(self) -> None:
@@ -140,7 +147,7 @@ class Worker:
 
     @staticmethod
     def _name(kind: Kind, gateway: str) -> str:
-        return f"drafts.{gateway}" if kind == "drafts" else kind
+        return f"{kind}.{gateway}" if kind in _PER_GATEWAY else kind
 
 
 def _job(name: str, handler: Handler) -> Callable[[Job], Awaitable[None]]:

@@ -1,0 +1,51 @@
+"""POST /api/payments/{id}/refunds: the operator gives money back."""
+
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Request, Response, post
+from msgspec import Meta
+
+from qirsh.api.answers import refund_body
+from qirsh.api.operator import Plain, json_response, operator_only
+from qirsh.api.requests import read_key
+from qirsh.api.routes import draft_id_of
+from qirsh.errors import FieldError, InvalidRequest, UnsupportedContentType
+
+MAX_REASON: Final = 255
+
+
+class RefundFields(msgspec.Struct, forbid_unknown_fields=True):
+    """The body. Without an amount, all that is left goes back; major units, as text."""
+
+    amount: Annotated[str, Meta(max_length=20, description='major units: "10.00"')] | None = None
+    reason: Annotated[str, Meta(max_length=MAX_REASON, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")] = ""
+
+
+@post(
+    "/api/payments/{draft_id:str}/refunds", guards=[operator_only], status_code=HTTPStatus.ACCEPTED, tags=["operator"]
+)
+async def request_refund(request: Plain, draft_id: str) -> Response[bytes]:
+    """Give money back: written down and answered at once, then sent. The same Idempotency-Key is the same refund."""
+    errors: list[FieldError] = []
+    key = read_key(None, request.headers.getall("idempotency-key", []), errors)
+    if errors:
+        raise InvalidRequest(errors=errors)
+    fields = _fields(await request.body(), request)
+    refunder = request.app.state.services.payments.refunder
+    refund, draft = await refunder.request(draft_id_of(draft_id), fields.amount, fields.reason, key=key)
+    return json_response(refund_body(refund, draft.amount.currency), HTTPStatus.ACCEPTED)
+
+
+def _fields(body: bytes, request: Request[Any, Any, Any]) -> RefundFields:
+    if not body:
+        return RefundFields()
+    if request.content_type[0] != "application/json":
+        raise UnsupportedContentType
+    try:
+        return msgspec.json.decode(body, type=RefundFields)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidRequest("The body is not JSON that can be read.") from None
