@@ -4,7 +4,6 @@ import asyncio
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +14,7 @@ import pytest
 
 from qirsh.store.embedded import EmbeddedPostgres
 from qirsh.store.migrate import migrate
-from world import QIRSH, Process, Shop, World, free_port, shop_listening, write_config
+from world import Shop, World, shop_listening, system
 
 
 class NewDatabase(Protocol):
@@ -74,32 +73,8 @@ async def empty_database_url(new_database: NewDatabase) -> str:
 @pytest.fixture(scope="session")
 def running_world(scratch: Path, new_database: NewDatabase) -> Iterator[World]:
     """The sandbox, the API and a worker, each a process, with a shop that listens. Its client is not to be used."""
-    database_url = asyncio.run(new_database())
-    api, sandbox = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
-    with ExitStack() as stack:
-        shop = stack.enter_context(shop_listening())
-        config = write_config(
-            scratch / "qirsh.toml",
-            database_url=database_url,
-            api=api,
-            sandbox=sandbox,
-            shop_url=shop.url,
-            trust_file=scratch / "psp" / "paypal-ca.pem",
-        )
-        environment = {"QIRSH_CONFIG": str(config)}
-        psp = Process(
-            *(QIRSH, "sandbox", "--port", sandbox.rpartition(":")[2], "--data-dir", str(scratch / "psp")),
-            *("--webhooks", f"{api}/api/payments/webhook-handler", "--returns", f"{api}/api/payments/return"),
-        )
-        stack.callback(psp.stop)
-        psp.wait_ready()
-        server = Process(QIRSH, "serve", "--port", api.rpartition(":")[2], environment=environment)
-        stack.callback(server.stop)
-        worker = Process(QIRSH, "worker", environment=environment)
-        stack.callback(worker.stop)
-        server.wait_ready()
-        worker.wait_ready()
-        yield World(api, sandbox, database_url, shop, config, httpx.AsyncClient())
+    with system(scratch, asyncio.run(new_database())) as world:
+        yield world
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,27 +21,14 @@ import asyncpg
 import httpx
 import tomli_w
 
+from qirsh_sandbox import credentials
+
 T = TypeVar("T")
 
 QIRSH: Final = str(Path(sys.executable).with_name("qirsh"))
 OPERATOR_KEY: Final = "test-operator-key"
 FULFILMENT_SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-PAYPAL: Final = {
-    "client_id": "sandbox_paypal_client_id",
-    "client_secret": "sandbox_paypal_client_secret",
-    "webhook_id": "SANDBOX-WEBHOOK-ID",
-}
 START_SECONDS: Final = 40.0
-PAYMOB: Final = {
-    "api_key": "sandbox_paymob_api_key",
-    "secret_key": "sandbox_paymob_secret_key",
-    "public_key": "sandbox_paymob_public_key",
-    "hmac_secret": "sandbox_paymob_hmac_secret",
-    "card_integration_id": 4_100_001,
-    "wallet_integration_id": 4_100_002,
-    "kiosk_integration_id": 4_100_003,
-    "iframe_id": 810_001,
-}
 
 
 class Process:
@@ -140,6 +127,11 @@ class World:
     shop: Shop
     config: Path
     client: httpx.AsyncClient
+
+    @property
+    def psps(self) -> Path:
+        """The folder of the sandbox's state."""
+        return self.config.with_name("psps")
 
     async def initiate(self, client: httpx.AsyncClient | None = None, **fields: Any) -> httpx.Response:
         """Post an initiate; fields replace those of a valid card payment."""
@@ -305,9 +297,12 @@ def free_port() -> int:
 
 
 def write_config(
-    path: Path, *, database_url: str, api: str, sandbox: str, shop_url: str, trust_file: Path | None = None, **more: Any
+    path: Path, *, database_url: str, api: str, sandbox: str, shop_url: str, psps: Path | None = None, **more: Any
 ) -> Path:
-    """A configuration for servers that talk to the sandbox."""
+    """A configuration for servers that talk to the sandbox; `psps` is the folder of its state, for PayPal's trust file.
+
+    A keyword called as a gateway changes keys of its section; None takes the section out.
+    """
     config: dict[str, Any] = {
         "dev": True,
         "database_url": database_url,
@@ -317,10 +312,57 @@ def write_config(
         "operator_key": OPERATOR_KEY,
         "fulfilment_url": shop_url,
         "fulfilment_secrets": [FULFILMENT_SECRET],
-        "paymob": {**PAYMOB, "base_url": sandbox, **more.pop("paymob", {})},
-        **more,
     }
-    if trust_file is not None:  # written by a sandbox that runs already
-        config["paypal"] = {**PAYPAL, "base_url": sandbox, "cert_hosts": [sandbox], "trust_file": str(trust_file)}
-    path.write_text(tomli_w.dumps(config))
+    for name, account in credentials(sandbox, psps or path.parent).items():
+        changes = more.pop(name, {})
+        if changes is not None and (name != "paypal" or psps is not None):
+            config[name] = {**account, **changes}
+    path.write_text(tomli_w.dumps({**config, **more}))
     return path
+
+
+@contextmanager
+def system(
+    home: Path, database_url: str, *, told: bool = True, serves: bool = True, works: bool = True, **more: Any
+) -> Iterator[World]:
+    """The sandbox, a server and a worker, each a process, with a shop that listens. Its client is not to be used.
+
+    Unless the sandbox is `told` where the server is, it calls only what each payment names. `more` is for the
+    configuration, as in `write_config`.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    api, sandbox = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+    with ExitStack() as stack:
+
+        def start(*arguments: str, **environment: str) -> Process:
+            process = Process(QIRSH, *arguments, environment=environment)
+            stack.callback(process.stop)
+            return process
+
+        shop = stack.enter_context(shop_listening())
+        psps = home / "psps"
+        addresses = (
+            *("--webhooks", f"{api}/api/payments/webhook-handler"),
+            *("--returns", f"{api}/api/payments/return"),
+        )
+        config = write_config(
+            home / "qirsh.toml",
+            database_url=database_url,
+            api=api,
+            sandbox=sandbox,
+            shop_url=shop.url,
+            psps=psps,
+            **more,
+        )
+        psp = start(
+            "sandbox", "--port", sandbox.rpartition(":")[2], "--data-dir", str(psps), *(addresses if told else ())
+        )
+        psp.wait_ready()
+        processes = []
+        if serves:
+            processes.append(start("serve", "--port", api.rpartition(":")[2], QIRSH_CONFIG=str(config)))
+        if works:
+            processes.append(start("worker", QIRSH_CONFIG=str(config)))
+        for process in processes:
+            process.wait_ready()
+        yield World(api, sandbox, database_url, shop, config, httpx.AsyncClient())

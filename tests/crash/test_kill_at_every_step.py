@@ -5,7 +5,6 @@ import contextlib
 import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,7 @@ from world import (
     World,
     a_request,
     eventually,
-    free_port,
-    shop_listening,
-    write_config,
+    system,
 )
 
 INITIATE_STEPS = [
@@ -75,32 +72,16 @@ class Killable:
 @pytest.fixture(scope="module")
 def killable_system(scratch: Path, new_database: NewDatabase) -> Iterator[Killable]:
     """The sandbox, a worker, and a server to kill, on a database of their own."""
-    url = asyncio.run(new_database())
     home = scratch / uuid.uuid4().hex[:8]
-    home.mkdir()
-    api, sandbox = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
-    with ExitStack() as stack:
-        shop = stack.enter_context(shop_listening())
-        config = write_config(
-            home / "qirsh.toml",
-            database_url=url,
-            api=api,
-            sandbox=sandbox,
-            shop_url=shop.url,
-            trust_file=home / "paypal-ca.pem",
-        )
-        psp = Process(
-            *(QIRSH, "sandbox", "--port", sandbox.rpartition(":")[2], "--data-dir", str(home)),
-            *("--webhooks", f"{api}/api/payments/webhook-handler", "--returns", f"{api}/api/payments/return"),
-        )
-        stack.callback(psp.stop)
-        psp.wait_ready()
-        environment = {"QIRSH_CONFIG": str(config)}
+    with system(home, asyncio.run(new_database()), serves=False, works=False) as world:
+        environment = {"QIRSH_CONFIG": str(world.config)}
         worker = Process(QIRSH, "worker", environment=environment)
         worker.wait_ready()
-        system = Killable(World(api, sandbox, url, shop, config, httpx.AsyncClient()), environment, worker)
-        stack.callback(lambda: system.worker.stop())  # noqa: PLW0108  a test may have put another in its place
-        yield system
+        system_ = Killable(world, environment, worker)
+        try:
+            yield system_
+        finally:
+            system_.worker.stop()  # a test may have put another in its place
 
 
 @pytest.fixture

@@ -2,38 +2,24 @@
 
 import uuid
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
 from qirsh.store.embedded import EmbeddedPostgres
-from world import QIRSH, Process, Shop, World, a_request, eventually, free_port, write_config
+from world import World, a_request, eventually, system
 
 
-async def test_servers_and_workers_go_on_when_the_database_comes_back(scratch: Path, shop: Shop) -> None:
+async def test_servers_and_workers_go_on_when_the_database_comes_back(scratch: Path) -> None:
     """Nobody restarts them by hand: requests fail with a problem meanwhile, and what was paid meanwhile is found."""
     home = scratch / uuid.uuid4().hex[:8]
-    api, sandbox = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
     postgres = EmbeddedPostgres(home / "db")
     with ExitStack() as stack:
         stack.callback(postgres.stop)
-        url = postgres.start()
-        config = write_config(home / "qirsh.toml", database_url=url, api=api, sandbox=sandbox, shop_url=shop.url)
-        environment = {"QIRSH_CONFIG": str(config)}
-        psp = Process(
-            *(QIRSH, "sandbox", "--port", sandbox.rpartition(":")[2], "--data-dir", str(home / "psp")),
-            *("--webhooks", f"{api}/api/payments/webhook-handler", "--returns", f"{api}/api/payments/return"),
-        )
-        stack.callback(psp.stop)
-        psp.wait_ready()
-        server = Process(QIRSH, "serve", "--port", api.rpartition(":")[2], environment=environment)
-        stack.callback(server.stop)
-        server.wait_ready()
-        worker = Process(QIRSH, "worker", environment=environment)
-        stack.callback(worker.stop)
-        worker.wait_ready()
+        running = stack.enter_context(system(home, postgres.start()))
         async with httpx.AsyncClient(timeout=30) as client:
-            world = World(api, sandbox, url, shop, config, client)
+            world = replace(running, client=client)
             await world.put_product("tshirt", prices={"EGP": "300.00"})
             request = a_request()
             draft_id = (await world.initiate(**request)).json()["paymentDraftId"]

@@ -5,7 +5,6 @@ import json
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,12 @@ import pytest
 from conftest import NewDatabase
 from world import (
     QIRSH,
-    Process,
     World,
     a_request,
     a_wallet_request,
     eventually,
-    free_port,
     serving,
-    shop_listening,
-    write_config,
+    system,
 )
 
 METHODS = ("card", "vodafone_cash", "kiosk")
@@ -37,31 +33,8 @@ LOST = [(method, "intention") for method in METHODS] + [(method, "payments/pay")
 @pytest.fixture(scope="module")
 def running_intentions(scratch: Path, new_database: NewDatabase) -> Iterator[World]:
     """A sandbox that knows no address, and a server and a worker that speak the intention flow with it."""
-    database_url = asyncio.run(new_database())
-    api, sandbox = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
-    with ExitStack() as stack:
-        shop = stack.enter_context(shop_listening())
-        config = write_config(
-            scratch / "intention.toml",
-            database_url=database_url,
-            api=api,
-            sandbox=sandbox,
-            shop_url=shop.url,
-            paymob={"flow": "intention"},
-        )
-        environment = {"QIRSH_CONFIG": str(config)}
-        psp = Process(
-            *(QIRSH, "sandbox", "--port", sandbox.rpartition(":")[2], "--data-dir", str(scratch / "intention-psp"))
-        )
-        stack.callback(psp.stop)
-        psp.wait_ready()
-        server = Process(QIRSH, "serve", "--port", api.rpartition(":")[2], environment=environment)
-        stack.callback(server.stop)
-        worker = Process(QIRSH, "worker", environment=environment)
-        stack.callback(worker.stop)
-        server.wait_ready()
-        worker.wait_ready()
-        yield World(api, sandbox, database_url, shop, config, httpx.AsyncClient())
+    with system(scratch / "intention", asyncio.run(new_database()), told=False, paymob={"flow": "intention"}) as world:
+        yield world
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import httpx
 import jsonschema
 import pytest
 
-from world import PAYPAL, QIRSH, Process, World, a_request, free_port, write_config
+from world import QIRSH, Process, World, a_request, free_port, write_config
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "openapi" / "paypal" / "checkout_orders_v2.json"
 HOP_BY_HOP = {"host", "content-length", "connection", "transfer-encoding", "content-encoding"}
@@ -76,13 +76,8 @@ async def test_what_we_send_is_what_paypal_says_it_takes(world: World, scratch: 
             api=f"http://127.0.0.1:{port}",
             sandbox=world.sandbox,
             shop_url=world.shop.url,
-        )
-        text = config.read_text()
-        trust = scratch / "psp" / "paypal-ca.pem"
-        config.write_text(
-            f'{text}\n[paypal]\nclient_id = "{PAYPAL["client_id"]}"\nclient_secret = "{PAYPAL["client_secret"]}"\n'
-            f'webhook_id = "{PAYPAL["webhook_id"]}"\nbase_url = "{proxy}"\ncert_hosts = ["{world.sandbox}"]\n'
-            f'trust_file = "{trust}"\n'
+            psps=world.psps,
+            paypal={"base_url": proxy},
         )
         server = Process(QIRSH, "serve", "--port", str(port), environment={"QIRSH_CONFIG": str(config)})
         try:
