@@ -1,6 +1,7 @@
 """One Paymob merchant account: its token, and the calls of the accept and the intention flow.
 
-https://developers.paymob.com/egypt: authentication request, order registration, payment key, intention, inquiry.
+https://developers.paymob.com/egypt: authentication request, order registration, payment key, intention, refund,
+inquiry.
 """
 
 import asyncio
@@ -111,6 +112,13 @@ class Account:
             raise GatewayProtocolError("Paymob's answer to the payment could not be read.")
         return transaction
 
+    async def refund(self, body: Mapping[str, object]) -> Any:  # noqa: ANN401  as PspClient.call
+        """Give some of a payment back. Never twice for one refund: Paymob knows no key."""
+        path = "/api/acceptance/void_refund/refund"
+        if self._credentials.flow == "intention":
+            return await self._client.call("POST", path, effect=Effect.MOVES, json=body, headers=self._by_secret_key())
+        return await self._authorised("POST", path, json=body)
+
     async def inquiry(self, key: Mapping[str, str]) -> Transaction | None:
         """The newest transaction of an order, by `order_id` or `merchant_order_id`; None when there is none."""
         return await self._shown("POST", "/api/ecommerce/orders/transaction_inquiry", json=key)
@@ -125,14 +133,13 @@ class Account:
 
     async def _intention(self, draft: PaymentDraft, reference: str) -> Order:
         """The secret key is this call's only authority: a refused one is not mended by a fresh token."""
-        integration_id, secret_key = self._integration(draft.request.method), self._credentials.secret_key
-        assert secret_key is not None, "credentials without it are refused in this flow"
+        integration_id = self._integration(draft.request.method)
         answer = await self._client.call(
             "POST",
             "/v1/intention/",
             effect=Effect.MOVES,
             json=intention_body(draft, reference, integration_id, self._public_url),
-            headers={"Authorization": f"Token {secret_key.get_secret_value()}"},
+            headers=self._by_secret_key(),
         )
         try:
             read = msgspec.convert(answer, _IntentionAnswer)
@@ -141,6 +148,11 @@ class Account:
         token = next((key.key for key in read.payment_keys if key.integration == integration_id), None)
         # What a webhook signs as `order.id` is this number, never the intention's own pi_….
         return Order(str(read.intention_order_id), payment_token=token, client_secret=read.client_secret)
+
+    def _by_secret_key(self) -> dict[str, str]:
+        secret_key = self._credentials.secret_key
+        assert secret_key is not None, "credentials without it are refused in the intention flow"
+        return {"Authorization": f"Token {secret_key.get_secret_value()}"}
 
     async def _shown(self, method: str, path: str, json: object = None) -> Transaction | None:
         """None only where Paymob says that there is none: an answer we cannot read says nothing at all."""

@@ -1,11 +1,13 @@
 """What Paymob is told of a draft: request bodies, each a pure function of the row and of where this server is reached.
 
-https://developers.paymob.com/egypt: order registration, payment key, create intention.
+https://developers.paymob.com/egypt: order registration, payment key, create intention, refund.
 """
 
 from typing import Any, Final
 
 from qirsh.draft import PaymentDraft
+from qirsh.errors import GatewayRejected
+from qirsh.gateways.base import RefundOrder
 from qirsh.methods import Method
 
 LONGEST_NAME: Final = 50
@@ -84,6 +86,18 @@ def pay_body(draft: PaymentDraft, payment_token: str) -> dict[str, Any]:
     if draft.request.method is Method.KIOSK:
         return {"source": {"identifier": "AGGREGATOR", "subtype": "AGGREGATOR"}, "payment_token": payment_token}
     return {"source": {"identifier": draft.request.payer.phone, "subtype": "WALLET"}, "payment_token": payment_token}
+
+
+def refund_body(order: RefundOrder) -> dict[str, Any]:
+    """Money back from the transaction that was paid.
+
+    Raises:
+        GatewayRejected: no transaction of Paymob's is known as the payment.
+    """
+    payment = order.draft.payment_reference or ""
+    if not (payment.isascii() and payment.isdecimal()):
+        raise GatewayRejected("No Paymob payment of this draft is known: refund it in Paymob's dashboard.")
+    return {"transaction_id": int(payment), "amount_cents": order.amount_minor}
 
 
 def _product_name(draft: PaymentDraft) -> str:

@@ -7,7 +7,6 @@ Paymob honours no idempotency key. What keeps a registration single is that it r
 another. Both flows end in the same orders, transactions and callbacks; only how an order is opened differs.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -23,14 +22,13 @@ from qirsh.errors import (
     GatewayProtocolError,
     GatewayRejected,
     GatewayUnavailable,
-    WebhookMalformed,
-    WebhookNotAuthentic,
 )
 from qirsh.gateways.base import (
     Delivery,
     Hint,
     Lookup,
     Profile,
+    RefundOrder,
     Registration,
     SignaturePlace,
     Standing,
@@ -38,19 +36,11 @@ from qirsh.gateways.base import (
     deadline,
 )
 from qirsh.gateways.paymob.account import Account, Order
+from qirsh.gateways.paymob.bodies import refund_body
+from qirsh.gateways.paymob.callbacks import hint_of, returned, verified
 from qirsh.gateways.paymob.credentials import Credentials
-from qirsh.gateways.paymob.transactions import (
-    NAME,
-    Callback,
-    Transaction,
-    is_canonical,
-    is_signed,
-    read_transaction,
-    signed_texts,
-    signed_texts_of_query,
-    told,
-)
-from qirsh.gateways.references import draft_id_of
+from qirsh.gateways.paymob.refunds import answered, explained
+from qirsh.gateways.paymob.transactions import NAME, Transaction, read_transaction, told
 from qirsh.methods import Method
 
 CURRENCIES: Final = frozenset({"EGP"})
@@ -78,6 +68,9 @@ class Paymob:
             currencies=CURRENCIES,
             signature_place=SignaturePlace("query", "hmac"),
             found_by="merchant_reference",
+            partial_refunds=True,
+            unrefundable=frozenset({Method.KIOSK}),
+            shows_refunds=True,
         )
 
     @property
@@ -100,6 +93,21 @@ class Paymob:
             payment_token = order.payment_token or await self._account.payment_key(draft, order.id)
             return self._begun(draft, order.id, await self._account.pay(draft, payment_token))
 
+    async def refund(self, order: RefundOrder, *, key: str) -> Sequence[GatewayEvent]:  # noqa: ARG002  as register
+        """Give money back, never by a void: https://developers.paymob.com/egypt "Refund".
+
+        Sent twice it gives back twice, so after a doubt the total is looked up and compared.
+
+        Raises:
+            GatewayRejected: Paymob did not take it; the message says what to do.
+        """
+        body = refund_body(order)
+        try:
+            answer = await self._account.refund(body)
+        except GatewayRejected as error:
+            raise explained(error) from None
+        return answered(read_transaction(answer), order)
+
     async def lookup(self, draft: PaymentDraft) -> Lookup:
         """Ask the newest transaction of the order, and the one we know was paid.
 
@@ -116,47 +124,18 @@ class Paymob:
     async def read_webhook(self, delivery: Delivery) -> Sequence[GatewayEvent | Hint]:
         """Read a processed callback: https://developers.paymob.com/egypt "Transaction webhooks", "HMAC".
 
-        Twenty fields are signed, without separators, so one signature fits several splits of the same characters.
-        What a split could move is pinned down behind it: the types, the date's shape, our integration, our user id.
+        A payment that its signature covers is a fact once its integration and its owner are ours.
         """
-        signature = delivery.query.get("hmac", "")
-        if not signature:
-            raise WebhookNotAuthentic
-        try:
-            callback = msgspec.json.decode(delivery.body, type=Callback)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise WebhookMalformed from error
-        if not is_signed(signed_texts(callback), self._hmac_secret, signature):
-            raise WebhookNotAuthentic
-        if callback.type != "TRANSACTION":
-            return ()
-        transaction = read_transaction(callback.obj) if is_canonical(callback.obj) else None
+        transaction = verified(delivery, self._hmac_secret)
         if transaction is None:
-            raise WebhookNotAuthentic
+            return ()
         if transaction.is_fact and await self._is_ours(transaction):
             return tuple(told(transaction))
-        return (
-            Hint(
-                gateway=NAME,
-                event_id=hashlib.sha256(delivery.body).hexdigest(),
-                draft_id=draft_id_of(transaction.order.merchant_order_id),
-                transaction_reference_id=str(transaction.order.id),
-                payment_reference=str(transaction.id) if transaction.paid else None,
-            ),
-        )
+        return (hint_of(transaction, delivery.body),)
 
     def read_return(self, query: Mapping[str, str]) -> Hint | None:
         """Read the browser's redirect, signed over the same twenty fields."""
-        signature = query.get("hmac", "")
-        if not signature or not is_signed(signed_texts_of_query(query), self._hmac_secret, signature):
-            return None
-        return Hint(
-            gateway=NAME,
-            event_id=hashlib.sha256(signature.encode()).hexdigest(),
-            draft_id=draft_id_of(query.get("merchant_order_id")),
-            transaction_reference_id=query.get("order"),
-            payment_reference=query.get("id") if query.get("success") == "true" else None,
-        )
+        return returned(query, self._hmac_secret)
 
     async def aclose(self) -> None:
         """Close the connections to Paymob."""

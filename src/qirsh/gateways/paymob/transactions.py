@@ -96,6 +96,7 @@ class Transaction(msgspec.Struct):
     has_parent_transaction: bool = False
     parent_transaction: int | None = None
     refunded_amount_cents: int | None = None
+    error_occured: Any = False
     source_data: _Source | None = None
     redirect_url: Any = None
     data: Any = None
@@ -188,8 +189,8 @@ def told(transaction: Transaction) -> Iterator[GatewayEvent]:
         yield _event(transaction, Kind.PAID, amount=_money(transaction, transaction.amount_cents))
         if transaction.is_refunded or transaction.is_voided:
             back = transaction.amount_cents if transaction.is_voided else transaction.refunded_amount_cents
-            if back:
-                yield _event(transaction, Kind.REFUNDED, amount=_money(transaction, back))
+            # Without a sum it is still a fact that some went back; how much, a person must find out.
+            yield _event(transaction, Kind.REFUNDED, amount=_money(transaction, back) if back else None)
     elif transaction.bill_expired:
         yield _event(transaction, Kind.FAILED, reason=DeclineCode.EXPIRED)
     elif not transaction.success:
