@@ -215,6 +215,29 @@ async def test_only_so_many_are_fetched_at_once(ours: Authority) -> None:
     assert errors.count(GatewayUnavailable) == len(urls) - MAX_FETCHES
 
 
+async def test_a_flood_of_strangers_does_not_starve_an_address_that_was_proved(ours: Authority) -> None:
+    """Unsigned posts cost nobody anything; the day on which PayPal's certificate must be fetched again is no worse."""
+    leaf, clock = leaf_of(ours), Clock()
+    urls = [f"{GOOD}/v1/notifications/certs/CERT-{number}" for number in range(100, 100 + MAX_FETCHES)]
+    source = Served({URL: leaf.pem, **dict.fromkeys(urls, b"<html>")})
+    async with trusting(ours, source, now=clock) as gateway:
+        await gateway.read_webhook(signed(BODY, leaf))
+        clock.advance(KEPT)
+        source.pause_seconds = 60
+        flood = [asyncio.create_task(gateway.read_webhook(signed(BODY, leaf, paypal_cert_url=url))) for url in urls]
+        for _ in urls:
+            await asyncio.sleep(0)
+        assert len(source.fetched) == 1 + MAX_FETCHES
+        source.pause_seconds = 0
+        assert await gateway.read_webhook(signed(BODY, leaf)) == ()
+        with pytest.raises(GatewayUnavailable):
+            await gateway.read_webhook(signed(BODY, leaf, paypal_cert_url=f"{GOOD}/v1/notifications/certs/CERT-99"))
+        for task in flood:
+            task.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+    assert source.fetched.count(URL) == 2
+
+
 @asynccontextmanager
 async def over_http(of: Authority, behaviour: Behaviour) -> AsyncIterator[tuple[PayPal, str]]:
     """A gateway that fetches over a real socket, from a host that behaves so."""

@@ -37,7 +37,8 @@ REFUSED: Final = timedelta(minutes=1)
 MAX_KEPT: Final = 16
 MAX_REFUSED: Final = 256
 MAX_FETCHES: Final = 8
-"""At once. Only addresses not kept yet are affected, and PayPal delivers again."""
+"""Of strangers' addresses at once. One that was proved before is none and always has its turn; PayPal, should it change
+its certificate meanwhile, delivers again."""
 MIN_KEY_BITS: Final = 2048
 
 _PATH: Final = re.compile(r"/v1/notifications/certs/[A-Za-z0-9_-]{1,128}\Z")
@@ -178,7 +179,8 @@ class Certificates:
         """Many deliveries that want the same certificate wait for one fetch; one that goes away stops it for nobody."""
         task = self._fetching.get(address)
         if task is None:
-            if len(self._fetching) >= MAX_FETCHES:
+            strangers = sum(one not in self._kept for one in self._fetching)
+            if address not in self._kept and strangers >= MAX_FETCHES:
                 raise GatewayUnavailable("Too many certificates are being fetched: try again.")
             task = asyncio.create_task(self._parsed(address))
             self._fetching[address] = task
