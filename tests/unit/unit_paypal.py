@@ -68,7 +68,10 @@ class Asked:
 
 @dataclass
 class FakePayPal:
-    """What was asked, and what is answered to the next request of each method and path; the token comes by itself."""
+    """What was asked, and what is answered to the next request of each method and path; the token comes by itself.
+
+    An answer of status 0 is none: the fake hangs up.
+    """
 
     url: str = ""
     answers: dict[tuple[str, str], Script | Answer] = field(default_factory=dict)
@@ -99,6 +102,8 @@ async def fake_paypal() -> AsyncIterator[FakePayPal]:
         method, path, _ = first.split(" ")
         pairs = (line.partition(": ") for line in lines)
         status, said = fake.answer(Asked(method, path, {name.lower(): value for name, _, value in pairs}, body))
+        if status == 0:
+            return
         raw = said if isinstance(said, bytes) else json.dumps(said).encode()
         writer.write(f"HTTP/1.1 {status} S\r\nConnection: close\r\nContent-Length: {len(raw)}\r\n\r\n".encode() + raw)
         await writer.drain()

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
 from qirsh.errors import GatewayProtocolError, GatewayRejected, GatewayUnavailable
 from qirsh.gateways.http import BearerToken, Effect, PspClient
 from qirsh.gateways.paypal.issues import GONE, issue_of, reason_of
-from qirsh.gateways.paypal.orders import Capture, Order, read
+from qirsh.gateways.paypal.orders import Capture, Order, Refund, read
 
 TOKEN_MARGIN: Final = timedelta(seconds=60)
 """Taken off a token's life, so that none ends on its way to PayPal."""
@@ -32,7 +32,7 @@ CERT_HOSTS: Final = (
 TRUST_FILE: Final = Path(__file__).with_name("digicert.pem")
 """Who issued the certificates that PayPal's webhooks were seen signed with, and DigiCert's announced successors."""
 
-_Read = TypeVar("_Read", Order, Capture)
+_Read = TypeVar("_Read", Order, Capture, Refund)
 
 _log = structlog.get_logger("qirsh.gateways.paypal")
 
@@ -82,6 +82,15 @@ class Account:
         headers = {**_keyed(key), "Prefer": "return=representation"}
         return _readable(Order, await self._authorised("POST", path, json={}, headers=headers))
 
+    async def refund_capture(self, capture_id: str, body: Mapping[str, object], key: str) -> Refund:
+        """Give some of a payment back; the same key within 45 days answers with the first refund as it stands now.
+
+        https://developer.paypal.com/docs/api/payments/v2/#captures_refund. The whole answer is wanted, for its total.
+        """
+        path = f"/v2/payments/captures/{capture_id}/refund"
+        headers = {**_keyed(key), "Prefer": "return=representation"}
+        return _readable(Refund, await self._authorised("POST", path, json=body, headers=headers))
+
     async def order(self, order_id: str) -> Order | None:
         """An order, or None when PayPal has none of this id any more.
 
@@ -95,6 +104,13 @@ class Account:
         https://developer.paypal.com/docs/api/payments/v2/#captures_get.
         """
         return await self._shown(Capture, f"/v2/payments/captures/{capture_id}")
+
+    async def refund(self, refund_id: str) -> Refund | None:
+        """A refund, or None when PayPal has none of this id.
+
+        https://developer.paypal.com/docs/api/payments/v2/#refunds_get.
+        """
+        return await self._shown(Refund, f"/v2/payments/refunds/{refund_id}")
 
     async def aclose(self) -> None:
         """Close the connections to PayPal."""
@@ -166,11 +182,11 @@ def _keyed(key: str) -> dict[str, str]:
     return {"PayPal-Request-Id": key}
 
 
-def _readable(kind: type[Order], answer: object) -> Order:
-    order = read(kind, answer)
-    if order is None:
-        raise GatewayProtocolError("PayPal's order could not be read.")
-    return order
+def _readable(kind: type[_Read], answer: object) -> _Read:
+    found = read(kind, answer)
+    if found is None:
+        raise GatewayProtocolError(f"PayPal's {kind.__name__.lower()} could not be read.")
+    return found
 
 
 def _explained(error: GatewayRejected) -> GatewayRejected:

@@ -16,13 +16,24 @@ from urllib.parse import urlsplit
 from qirsh.actions import RedirectUrl
 from qirsh.draft import DeclineCode, GatewayEvent, Kind, PaymentDraft
 from qirsh.errors import (
+    GatewayError,
     GatewayMisconfigured,
     GatewayOutcomeUnknown,
     GatewayProtocolError,
     GatewayRejected,
     GatewayUnavailable,
 )
-from qirsh.gateways.base import Delivery, Hint, Lookup, Profile, Registration, SignaturePlace, Standing, Surroundings
+from qirsh.gateways.base import (
+    Delivery,
+    Hint,
+    Lookup,
+    Profile,
+    RefundOrder,
+    Registration,
+    SignaturePlace,
+    Standing,
+    Surroundings,
+)
 from qirsh.gateways.paypal.account import Account, Credentials, is_gone
 from qirsh.gateways.paypal.certificates import (
     LIVE_NAME,
@@ -32,9 +43,10 @@ from qirsh.gateways.paypal.certificates import (
     HttpCertificates,
     origin_of,
 )
-from qirsh.gateways.paypal.issues import CAPTURE_ENDS, CAPTURE_LIVES, CaptureAnswer, reason_of
-from qirsh.gateways.paypal.orders import DEAD, NAME, PAID, Capture, Links, Order, page, read, told
-from qirsh.gateways.paypal.requests import CURRENCIES, order_request
+from qirsh.gateways.paypal.issues import CAPTURE_ENDS, CAPTURE_LIVES, CaptureAnswer, reason_of, refund_advice
+from qirsh.gateways.paypal.orders import DEAD, NAME, PAID, Capture, Links, Order, Refund, page, read, told
+from qirsh.gateways.paypal.refunds import DONE, answered, given_back
+from qirsh.gateways.paypal.requests import CURRENCIES, order_request, refund_request
 from qirsh.gateways.paypal.webhooks import SIGNATURE_HEADER, read_event, verify
 from qirsh.methods import Method
 
@@ -53,6 +65,7 @@ PROFILE: Final = Profile(
     signature_place=SignaturePlace("header", SIGNATURE_HEADER),
     found_by="own_id",
     idempotent_for=IDEMPOTENT_FOR,
+    partial_refunds=True,
 )
 
 
@@ -118,6 +131,27 @@ class PayPal:
             return await self._result(draft, order_id)
         return _told(order.captures, order, draft)
 
+    async def refund(self, order: RefundOrder, *, key: str) -> Sequence[GatewayEvent]:
+        """Give money back: https://developer.paypal.com/docs/api/payments/v2/#captures_refund.
+
+        No event means that PayPal has it and is not done, as with an eCheck.
+
+        Raises:
+            GatewayRejected: PayPal did not take it, or it was not sent; the message says what to do.
+        """
+        capture_id, body = order.draft.payment_reference, refund_request(order)
+        if capture_id is None:
+            raise GatewayRejected("No PayPal payment of this draft is known: refund it in PayPal's dashboard.")
+        try:
+            refund = await self._account.refund_capture(capture_id, body, key)
+        except GatewayRejected as error:
+            refused = GatewayRejected(refund_advice(error.psp_code), reason=error.reason, psp_code=error.psp_code)
+            refused.answer = error.answer
+            raise refused from None
+        if refund.status == DONE and refund.total is None:
+            refund = await self._whole(refund)
+        return answered(refund, order)
+
     async def lookup(self, draft: PaymentDraft) -> Lookup:
         """Ask for the order, and for the capture we know: https://developer.paypal.com/docs/api/orders/v2/#orders_get.
 
@@ -146,6 +180,13 @@ class PayPal:
         """Close the connections to PayPal."""
         await self._account.aclose()
         await self._certificates.aclose()
+
+    async def _whole(self, refund: Refund) -> Refund:
+        """A refund with its total, where an answer left it out: ours alone may have been counted already."""
+        try:
+            return await self._account.refund(refund.id) or refund
+        except GatewayError:
+            raise GatewayOutcomeUnknown("PayPal made the refund and does not show it: it is asked again.") from None
 
     async def _refused(self, draft: PaymentDraft, order_id: str, error: GatewayRejected) -> Sequence[GatewayEvent]:
         """What a refused capture means. One that we do not know is raised again: it is looked into, not believed."""
@@ -201,11 +242,14 @@ def _story(order: Order | None, captures: Sequence[Capture], draft: PaymentDraft
 
 
 def _told(captures: Sequence[Capture], order: Order | None, draft: PaymentDraft) -> list[GatewayEvent]:
-    refunds = order.refunds if order else []
+    refunds, order_id = order.refunds if order else [], draft.transaction_reference_id
     return [
         event
         for capture in captures
-        for event in told(capture, refunds, draft_id=draft.id, order_id=draft.transaction_reference_id)
+        for event in (
+            *told(capture, draft_id=draft.id, order_id=order_id),
+            *given_back(capture, refunds, draft_id=draft.id, order_id=order_id),
+        )
     ]
 
 

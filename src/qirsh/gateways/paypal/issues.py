@@ -1,6 +1,7 @@
 """What PayPal's refusals mean to us. Decided on `details[].issue`, never on its texts, which differ from its own files.
 
-https://developer.paypal.com/api/rest/reference/orders/v2/errors/ lists them by operation.
+https://developer.paypal.com/api/rest/reference/orders/v2/errors/ and
+https://developer.paypal.com/api/rest/reference/payments/v2/errors/ list them by operation.
 """
 
 import re
@@ -104,6 +105,55 @@ CAPTURE_NEVER_ASKED: Final = frozenset(
     }
 )
 """Refusals about what our captures never contain. Should one come all the same, it is looked into and not believed."""
+
+
+_ANOTHER_WAY: Final = "give the money back another way, and note it in the shop's books."
+_LOCKED: Final = "PayPal has restricted the merchant's account: ask PayPal's support, then refund again."
+
+REFUND_ADVICE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "CAPTURE_FULLY_REFUNDED": "PayPal has given all of this payment back already: reconcile the draft.",
+        "REFUND_AMOUNT_EXCEEDED": "PayPal has less than that left: reconcile the draft, then refund what is left.",
+        "REFUND_AMOUNT_TOO_LOW": "The amount comes to nothing in the currency that PayPal settled in: refund more.",
+        "REFUND_FAILED_INSUFFICIENT_FUNDS": "The PayPal account has too little money: fund it, then refund again.",
+        "PARTIAL_REFUND_NOT_ALLOWED": "PayPal gives this payment back as a whole only: refund all of it.",
+        "PENDING_CAPTURE": "PayPal still reviews this payment: refund it when the review has ended.",
+        "TRANSACTION_DISPUTED": (
+            "The payer has opened a case: settle it in PayPal's Resolution Center, or refund all that is left."
+        ),
+        "REFUND_NOT_PERMITTED_DUE_TO_CHARGEBACK": (
+            "The payer's bank is taking this payment back: answer the chargeback in PayPal's Resolution Center."
+        ),
+        "REFUND_TIME_LIMIT_EXCEEDED": f"PayPal's time for refunds of this payment is over: {_ANOTHER_WAY}",
+        "MAX_NUMBER_OF_REFUNDS_EXCEEDED": f"PayPal takes no further refund of this payment: {_ANOTHER_WAY}",
+        "REFUND_NOT_ALLOWED": f"PayPal does not let this payment be refunded: {_ANOTHER_WAY}",
+        "PAYER_ACCOUNT_LOCKED_OR_CLOSED": f"The payer's PayPal account is locked or closed: {_ANOTHER_WAY}",
+        "PAYEE_ACCOUNT_LOCKED_OR_CLOSED": _LOCKED,
+        "PAYEE_ACCOUNT_RESTRICTED": _LOCKED,
+        "REFUND_IS_RESTRICTED": (
+            "Only the application that took this payment may refund it: refund it there, or restore its credentials."
+        ),
+        "INVALID_RESOURCE_ID": "PayPal knows no such payment: check that paypal.client_id is the one that took it.",
+    }
+)
+"""What the operator does about a refund that PayPal refused."""
+
+REFUND_NEVER_ASKED: Final = frozenset(
+    {
+        # Amounts and currencies: ours are the payment's, in PayPal's own decimals.
+        *("CANNOT_BE_ZERO_OR_NEGATIVE", "CANNOT_BE_NEGATIVE", "DECIMAL_PRECISION", "DECIMALS_NOT_SUPPORTED"),
+        *("INVALID_CURRENCY_CODE", "CURRENCY_MISMATCH", "REFUND_CAPTURE_CURRENCY_MISMATCH"),
+        # Invoice ids and platforms' fees, which we do not send.
+        *("DUPLICATE_INVOICE_ID", "PLATFORM_FEE_EXCEEDED", "PLATFORM_FEE_NOT_ENABLED"),
+    }
+)
+"""Refusals about what our refunds never contain. A refusal all the same: nothing went back."""
+
+
+def refund_advice(issue: str | None) -> str:
+    """What happened to a refused refund and what to do, in a sentence for the operator."""
+    unknown = f"PayPal refused the refund ({issue}): look at the payment in PayPal's dashboard, and refund it there."
+    return REFUND_ADVICE.get(issue or "", unknown)
 
 
 def issue_of(body: object) -> str | None:

@@ -1,4 +1,4 @@
-"""PayPal's orders, captures and refunds: their shapes, and what they say happened.
+"""PayPal's orders, captures and refunds: their shapes, and what a capture says happened.
 
 https://developer.paypal.com/docs/api/orders/v2/ and https://developer.paypal.com/docs/api/payments/v2/.
 """
@@ -14,7 +14,7 @@ import msgspec
 
 from qirsh.actions import RedirectUrl
 from qirsh.draft import DeclineCode, GatewayEvent, Kind
-from qirsh.money import EXPONENTS, InvalidAmountError, Money
+from qirsh.money import InvalidAmountError, Money
 
 NAME: Final = "paypal"
 
@@ -119,6 +119,12 @@ class Refund(msgspec.Struct):
         """The capture it gives back from; nothing but the link tells."""
         return up(self.links, "payments/captures")
 
+    @property
+    def total(self) -> Money | None:
+        """All that had gone back of its capture once it was done, by other refunds too; None where it is left out."""
+        said = self.seller_payable_breakdown.total_refunded_amount if self.seller_payable_breakdown else None
+        return said.money if said else None
+
 
 class _Payments(msgspec.Struct):
     captures: list[Capture] | None = None
@@ -195,10 +201,11 @@ def up(links: Sequence[Link] | None, collection: str) -> str | None:
     return None
 
 
-def told(
-    capture: Capture, refunds: Sequence[Refund], *, draft_id: UUID, order_id: str | None
-) -> Iterator[GatewayEvent]:
-    """What a capture says happened, in causal order. One that is pending says nothing yet."""
+def told(capture: Capture, *, draft_id: UUID, order_id: str | None) -> Iterator[GatewayEvent]:
+    """What a capture says happened to the payer's money; of what went back since, its refunds tell.
+
+    One that is pending says nothing yet.
+    """
 
     def event(kind: Kind, amount: Money | None = None) -> GatewayEvent:
         dead = kind is Kind.FAILED
@@ -216,11 +223,7 @@ def told(
 
     if capture.status in PAID:
         assert capture.amount is not None, "checked when it was read"
-        whole = capture.amount.money
-        yield event(Kind.PAID, whole)
-        back = whole if capture.status == "REFUNDED" else _given_back(capture, refunds)
-        if back is not None and back.amount_minor:
-            yield event(Kind.REFUNDED, back)
+        yield event(Kind.PAID, capture.amount.money)
     elif capture.status in DEAD:
         yield event(Kind.FAILED)
 
@@ -229,16 +232,3 @@ def code_of(capture: Capture) -> str | None:
     """PayPal's own word for why a capture stands as it does."""
     reason = capture.status_details.reason if capture.status_details else None
     return reason[:64] if reason else None
-
-
-def _given_back(capture: Capture, refunds: Sequence[Refund]) -> Money | None:
-    """The sum of the refunds that are done; None where one of them says no amount in the capture's currency."""
-    assert capture.amount is not None, "checked when it was read"
-    currency, total = capture.amount.currency_code, 0
-    for refund in refunds:
-        if refund.status != "COMPLETED" or refund.capture_id not in {capture.id, None}:
-            continue
-        if refund.amount is None or refund.amount.money.currency != currency:
-            return None
-        total += refund.amount.money.amount_minor
-    return Money(total, currency) if currency in EXPONENTS else None

@@ -1,4 +1,8 @@
-"""What we ask PayPal for, in PayPal's words: https://developer.paypal.com/docs/api/orders/v2/#orders_create."""
+"""What we ask PayPal for, in PayPal's words.
+
+https://developer.paypal.com/docs/api/orders/v2/#orders_create and
+https://developer.paypal.com/docs/api/payments/v2/#captures_refund.
+"""
 
 import re
 from types import MappingProxyType
@@ -6,6 +10,7 @@ from typing import Any, Final
 
 from qirsh.draft import DeclineCode, PaymentDraft
 from qirsh.errors import GatewayRejected
+from qirsh.gateways.base import RefundOrder
 from qirsh.gateways.paypal.orders import NAME
 from qirsh.money import EXPONENTS, Money
 
@@ -19,6 +24,8 @@ WHOLE_ONLY: Final = frozenset({"HUF", "JPY", "TWD"})
 
 DESCRIPTION_BYTES: Final = 127
 """PayPal counts characters "as US ASCII" and says that others may count for more."""
+NOTE_BYTES: Final = 255
+"""PayPal's limit is 255 characters; bytes are never fewer, and a long note must not cost a payer the refund."""
 _LOCALES: Final = MappingProxyType({"ar": "ar-EG", "en": "en-US"})
 _LOCALE: Final = re.compile(r"[a-z]{2}-[A-Z]{2}\Z")
 
@@ -54,6 +61,24 @@ def order_request(draft: PaymentDraft, public_url: str) -> dict[str, Any]:
         "purchase_units": [unit],
         "payment_source": {"paypal": {"experience_context": context}},
     }
+
+
+def refund_request(order: RefundOrder) -> dict[str, Any]:
+    """The body that gives money back: a pure function of the refund, and never "all that is left".
+
+    https://developer.paypal.com/docs/api/payments/v2/#captures_refund. `custom_id` is the refund's id, by which
+    look-ups know it. A note has one line, and `invoice_id` is left out as in orders.
+
+    Raises:
+        GatewayRejected: PayPal takes no such amount.
+    """
+    amount = Money(order.amount_minor, order.draft.amount.currency)
+    body: dict[str, Any] = {
+        "amount": {"currency_code": amount.currency, "value": value_of(amount)},
+        "custom_id": str(order.id),
+    }
+    note = " ".join(order.reason.split()).encode(errors="ignore")[:NOTE_BYTES].decode(errors="ignore").rstrip()
+    return {**body, "note_to_payer": note} if note else body
 
 
 def value_of(money: Money) -> str:

@@ -171,16 +171,14 @@ def _refunded(envelope: _Envelope) -> GatewayEvent | Hint:
     a refund that overtakes its payment waits for the draft to learn its capture.
     """
     refund = _resource(envelope, Refund)
-    breakdown = refund.seller_payable_breakdown
-    total = breakdown.total_refunded_amount if breakdown else None
-    if refund.capture_id is None or refund.status != "COMPLETED" or total is None:
+    if refund.capture_id is None or refund.status != "COMPLETED" or refund.total is None:
         return _refund_hint(envelope, refund)
     return GatewayEvent(
         kind=Kind.REFUNDED,
         gateway=NAME,
         event_id=envelope.id,
         payment_reference=refund.capture_id,
-        amount=total.money,
+        amount=refund.total,
     )
 
 
