@@ -15,6 +15,7 @@ import pytest
 
 from conftest import NewDatabase
 from world import (
+    OPERATOR_KEY,
     QIRSH,
     Process,
     World,
@@ -247,6 +248,39 @@ async def test_a_capture_whose_worker_is_killed_is_taken_once_by_another(killabl
     assert ledger is not None
     assert (ledger["registered"], ledger["paid_minor"]) == (1, 1000)
     assert await world.fetchval("SELECT count(*) FROM fulfilments WHERE draft_id = $1", uuid.UUID(draft_id)) == 1
+
+
+@pytest.mark.parametrize("kind", ["hang", "hang_after_accept"])
+@pytest.mark.parametrize("method", ["card", "paypal"])
+async def test_a_refund_whose_worker_is_killed_is_given_back_once_by_another(
+    killable: Killable, method: str, kind: str
+) -> None:
+    """Before or after the PSP gave it back: PayPal is asked with the same key, Paymob's books tell."""
+    world = killable.world
+    draft_id = (await world.initiate(**a_request(**REQUESTS[method]))).json()["paymentDraftId"]
+    await world.act(draft_id, "pay")
+    await world.becomes(draft_id, "completed")
+    await world.fault("refund", kind, psp="paypal" if method == "paypal" else "paymob", seconds=60)
+    asked = await world.client.post(
+        f"{world.api}/api/payments/{draft_id}/refunds",
+        json={"amount": "2.00"},
+        headers={"authorization": f"Bearer {OPERATOR_KEY}", "idempotency-key": str(uuid.uuid4())},
+    )
+    assert asked.status_code == 202
+    await eventually(lambda: fault_taken(world), "the refund to be sent")
+    killable.kill_worker()
+    await world.heal()
+
+    async def succeeded() -> bool:
+        await world.advance(65)
+        return [one["status"] for one in (await world.payment(draft_id))["refunds"]] == ["succeeded"]
+
+    await eventually(succeeded, "the refund by another worker", 60)
+
+    ledger = await world.ledger(draft_id)
+    assert ledger is not None
+    assert ledger["refunded_minor"] == 200
+    assert (await world.status(draft_id)).json()["refunded"] == "2.00"
 
 
 @pytest.mark.parametrize("kind", ["hang", "hang_after_accept"])

@@ -1,0 +1,287 @@
+"""Giving money back: once, whatever is asked twice or lost on the way, and never more than was paid."""
+
+import asyncio
+import uuid
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from world import OPERATOR_KEY, World, a_request, a_wallet_request, eventually, problem_of
+
+KEYED: Final = {"authorization": f"Bearer {OPERATOR_KEY}"}
+PAYPAL: Final = {"payment_method": "paypal", "currency": "USD", "product_amount": "10.00"}
+REQUESTS: Final[dict[str, dict[str, Any]]] = {
+    "paymob": a_request(),
+    "paymob wallet": a_wallet_request(),
+    "paypal": a_request(**PAYPAL),
+}
+KEYLESS: Final = ["paymob", "paymob wallet"]
+
+each_psp = pytest.mark.parametrize("psp", REQUESTS)
+
+
+async def paid(world: World, psp: str) -> str:
+    """A draft that is paid at this PSP."""
+    begun = await world.initiate(**{**REQUESTS[psp], "idempotency_key": str(uuid.uuid4())})
+    draft_id = str(begun.json()["paymentDraftId"])
+    await world.act(draft_id, "pay")
+    await world.becomes(draft_id, "completed")
+    return draft_id
+
+
+async def ask(world: World, draft_id: str, key: str | None = None, **fields: Any) -> httpx.Response:
+    """Ask for a refund, all of it unless `amount` says otherwise."""
+    headers = {**KEYED, "idempotency-key": key or str(uuid.uuid4())}
+    return await world.client.post(f"{world.api}/api/payments/{draft_id}/refunds", json=fields, headers=headers)
+
+
+async def refunded(world: World, draft_id: str, **fields: Any) -> dict[str, Any]:
+    """Ask for a refund and wait until it succeeded."""
+    asked = await ask(world, draft_id, **fields)
+    assert asked.status_code == 202, asked.text
+    return await ended(world, draft_id, asked.json()["refundId"], "succeeded")
+
+
+async def ended(world: World, draft_id: str, refund_id: str, state: str) -> dict[str, Any]:
+    """Wait until a refund stands so."""
+
+    async def there() -> dict[str, Any] | None:
+        refunds = (await world.payment(draft_id))["refunds"]
+        return next((one for one in refunds if (one["refundId"], one["status"]) == (refund_id, state)), None)
+
+    return await eventually(there, f"refund {refund_id} is {state}")
+
+
+async def failing(world: World, psp: str, kind: str, times: int = 1) -> None:
+    """Let the PSP's refunds go wrong."""
+    await world.fault("refund", kind, times=times, psp=psp.partition(" ")[0])
+
+
+async def given_back(world: World, draft_id: str) -> int:
+    """What the PSP's books say was given back, in minor units."""
+    ledger = await world.ledger(draft_id)
+    assert ledger is not None
+    return int(ledger["refunded_minor"])
+
+
+@each_psp
+async def test_all_of_a_payment_goes_back(world: World, psp: str) -> None:
+    """The simple case: one request, and the payer has the money."""
+    draft_id = await paid(world, psp)
+
+    asked = await ask(world, draft_id, reason="Torn seam")
+
+    amount = (await world.payment(draft_id))["amount"]
+    assert asked.status_code == 202
+    assert asked.json() == {"refundId": asked.json()["refundId"], "status": "requested", "amount": amount}
+    await ended(world, draft_id, asked.json()["refundId"], "succeeded")
+    status = await world.becomes(draft_id, "refunded")
+    assert status["refunded"] == status["amount"]
+    ledger = await world.ledger(draft_id)
+    assert ledger is not None
+    assert ledger["refunded_minor"] == ledger["paid_minor"]
+    problem_of(await ask(world, draft_id), 409, "refund_not_allowed")
+
+
+@each_psp
+async def test_parts_go_back_one_after_another_and_never_more_than_was_paid(world: World, psp: str) -> None:
+    """Totals are cumulative; what would be too much never reaches the PSP."""
+    draft_id = await paid(world, psp)
+    await refunded(world, draft_id, amount="4.00")
+    assert await given_back(world, draft_id) == 400
+    assert (await world.becomes(draft_id, "partially_refunded"))["refunded"] == "4.00"
+
+    too_much = problem_of(await ask(world, draft_id, amount="300.00"), 409, "refund_not_allowed")
+
+    assert "At most" in too_much["detail"]
+    await refunded(world, draft_id, amount="1.50")
+    await refunded(world, draft_id)
+    status = await world.becomes(draft_id, "refunded")
+    assert status["refunded"] == status["amount"]
+    assert len((await world.payment(draft_id))["refunds"]) == 3
+
+
+@each_psp
+async def test_one_key_is_one_refund_however_often_and_at_once(world: World, psp: str) -> None:
+    """An operator's impatient clicks give the money back once."""
+    draft_id, key = await paid(world, psp), str(uuid.uuid4())
+
+    answers = await asyncio.gather(*(ask(world, draft_id, key, amount="2.00") for _ in range(10)))
+
+    assert {answer.status_code for answer in answers} == {202}
+    (refund_id,) = {answer.json()["refundId"] for answer in answers}
+    await ended(world, draft_id, refund_id, "succeeded")
+    assert (await ask(world, draft_id, key, amount="2.00")).json()["status"] == "succeeded"
+    problem_of(await ask(world, draft_id, key, amount="3.00"), 422, "idempotency_conflict")
+    assert await given_back(world, draft_id) == 200
+
+
+@each_psp
+async def test_ten_keys_at_once_are_one_refund_and_nine_refusals(world: World, psp: str) -> None:
+    """Two refunds in flight would leave nobody able to tell whose the total is."""
+    draft_id = await paid(world, psp)
+    answers = await asyncio.gather(*(ask(world, draft_id, amount="2.00") for _ in range(10)))
+    taken = [answer for answer in answers if answer.status_code == 202]
+    refused = [answer for answer in answers if answer.status_code != 202]
+    for answer in refused:
+        problem_of(answer, 409, "refund_in_flight")
+    for answer in taken:
+        await ended(world, draft_id, answer.json()["refundId"], "succeeded")
+    assert taken
+    assert await given_back(world, draft_id) == 200 * len(taken)
+
+
+@each_psp
+@pytest.mark.parametrize("kind", ["reset_after_accept", "error_after_accept", "html"])
+async def test_a_lost_answer_gives_the_money_back_once(world: World, psp: str, kind: str) -> None:
+    """Settled by the PSP's key or by its books; a second partial refund would be money lost."""
+    draft_id = await paid(world, psp)
+    await failing(world, psp, kind)
+    refund_id = (await ask(world, draft_id, amount="2.00")).json()["refundId"]
+    await in_doubt(world, draft_id, refund_id)
+    problem_of(await ask(world, draft_id, amount="2.00"), 409, "refund_in_flight")
+
+    await world.advance(130)
+
+    await ended(world, draft_id, refund_id, "succeeded")
+    assert (await world.becomes(draft_id, "partially_refunded"))["refunded"] == "2.00"
+    assert await given_back(world, draft_id) == 200
+
+
+@each_psp
+@pytest.mark.parametrize("kind", ["reset", "error"])
+async def test_a_refund_that_never_arrived_is_made_in_the_end(world: World, psp: str, kind: str) -> None:
+    """The PSP's books show no trace of it, so it is sent anew, and once."""
+    draft_id = await paid(world, psp)
+    await failing(world, psp, kind)
+    refund_id = (await ask(world, draft_id, amount="2.00")).json()["refundId"]
+    await in_doubt(world, draft_id, refund_id)
+
+    await world.advance(130)
+
+    await ended(world, draft_id, refund_id, "succeeded")
+    assert await given_back(world, draft_id) == 200
+
+
+@each_psp
+async def test_a_psp_that_is_too_busy_is_asked_again_soon(world: World, psp: str) -> None:
+    """Nothing was sent, so there is no doubt to settle."""
+    draft_id = await paid(world, psp)
+    await failing(world, psp, "rate_limit")
+    refund_id = (await ask(world, draft_id, amount="2.00")).json()["refundId"]
+    await with_error(world, draft_id, refund_id, "gateway_unavailable")
+
+    await world.advance(6)
+
+    await ended(world, draft_id, refund_id, "succeeded")
+    assert await given_back(world, draft_id) == 200
+
+
+@pytest.mark.parametrize("psp", KEYLESS)
+async def test_a_lost_refund_beside_one_of_the_dashboard_is_for_a_person(world: World, psp: str) -> None:
+    """The total has grown, and by something else: sending again could give back twice."""
+    draft_id = await paid(world, psp)
+    await failing(world, psp, "reset")
+    refund_id = (await ask(world, draft_id, amount="2.00")).json()["refundId"]
+    await in_doubt(world, draft_id, refund_id)
+    await world.act(draft_id, "refund", amount_minor=150)
+    await world.becomes(draft_id, "partially_refunded")
+
+    await world.advance(130)
+
+    refund = await ended(world, draft_id, refund_id, "review")
+    assert refund["error"]
+    assert await given_back(world, draft_id) == 150
+    problem_of(await ask(world, draft_id, amount="2.00"), 409, "refund_in_flight")
+
+
+@each_psp
+async def test_refunds_of_the_dashboard_and_ours_add_up(world: World, psp: str) -> None:
+    """Whoever gives money back, the draft says how much the payer has."""
+    draft_id = await paid(world, psp)
+    await world.act(draft_id, "refund", amount_minor=300)
+    assert (await world.becomes(draft_id, "partially_refunded"))["refunded"] == "3.00"
+
+    refund = await refunded(world, draft_id)
+
+    status = await world.becomes(draft_id, "refunded")
+    assert status["refunded"] == status["amount"]
+    assert float(refund["amount"]) == float(status["amount"]) - 3
+
+
+async def test_a_bill_paid_at_a_kiosk_says_that_it_cannot_be_refunded(world: World) -> None:
+    """Paymob has no way back for cash: the shop must find its own."""
+    begun = await world.initiate(payment_method="kiosk")
+    draft_id = begun.json()["paymentDraftId"]
+    await world.act(draft_id, "pay")
+    await world.becomes(draft_id, "completed")
+
+    refusal = problem_of(await ask(world, draft_id), 409, "refund_not_allowed")
+
+    assert "kiosk" in refusal["detail"]
+    assert (await world.payment(draft_id))["refunds"] == []
+
+
+async def test_what_is_not_paid_cannot_be_refunded(world: World) -> None:
+    """Nothing is there to give back."""
+    draft_id = (await world.initiate()).json()["paymentDraftId"]
+    problem_of(await ask(world, draft_id), 409, "refund_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "status", "code"),
+    [
+        ({"amount": "0"}, {}, 400, "invalid_request"),
+        ({"amount": "1.001"}, {}, 400, "invalid_request"),
+        ({"amount": "-1"}, {}, 400, "invalid_request"),
+        ({"amount": 1}, {}, 400, "invalid_request"),
+        ({"amount": "1", "currency": "USD"}, {}, 400, "invalid_request"),
+        ({"reason": "x" * 256}, {}, 400, "invalid_request"),
+        ({}, {"idempotency-key": "short"}, 400, "invalid_request"),
+        ({}, {"authorization": "Bearer wrong"}, 401, "operator_key_required"),
+        ({}, {"content-type": "text/plain"}, 415, "unsupported_content_type"),
+    ],
+    ids=str,
+)
+async def test_a_refund_that_cannot_be_read_is_refused(
+    world: World, fields: dict[str, Any], headers: dict[str, str], status: int, code: str
+) -> None:
+    """An amount that is read wrongly is money given away."""
+    draft_id = await paid(world, "paymob")
+    url = f"{world.api}/api/payments/{draft_id}/refunds"
+    keyed = {**KEYED, "idempotency-key": str(uuid.uuid4()), **headers}
+    problem_of(await world.client.post(url, json=fields, headers=keyed), status, code)
+    assert (await world.payment(draft_id))["refunds"] == []
+
+
+async def test_a_refund_of_no_payment_is_not_found(world: World) -> None:
+    """A typing error in an id refunds nobody."""
+    problem_of(await ask(world, str(uuid.uuid4())), 404, "draft_not_found")
+
+
+async def test_a_refund_without_a_key_is_refused(world: World) -> None:
+    """Without one, a repeat would be a second refund."""
+    draft_id = await paid(world, "paymob")
+    answer = await world.client.post(f"{world.api}/api/payments/{draft_id}/refunds", json={}, headers=KEYED)
+    problem_of(answer, 400, "invalid_request")
+
+
+async def in_doubt(world: World, draft_id: str, refund_id: str) -> None:
+    """Wait until a refund was sent and its answer lost."""
+
+    async def there() -> bool:
+        refunds = (await world.payment(draft_id))["refunds"]
+        return any(one["refundId"] == refund_id and one["status"] == "sent" and one["error"] for one in refunds)
+
+    await eventually(there, f"refund {refund_id} is in doubt")
+
+
+async def with_error(world: World, draft_id: str, refund_id: str, code: str) -> None:
+    """Wait until a refund could not be sent for this reason."""
+
+    async def there() -> bool:
+        refunds = (await world.payment(draft_id))["refunds"]
+        return any((one["refundId"], one["error"]) == (refund_id, code) for one in refunds)
+
+    await eventually(there, f"refund {refund_id} says {code}")
