@@ -23,6 +23,7 @@ from .paymob_intention import Intentions
 from .paymob_pages import Pages
 from .paymob_pay import pay_at_kiosk, pay_by_wallet
 from .paymob_records import Order, PaymentKey, Transaction
+from .paymob_returns import Returns
 from .paymob_shapes import auth_answer, order_shape
 from .paymob_signing import callback_hmac, make_token, read_token
 from .psp import Kind, LedgerRow, PayerCommand, Refused, Route, World, json_answer
@@ -44,6 +45,7 @@ class Paymob:
         self._clock = world.clock
         self._webhook = world.webhook(self.name)
         self._book = Book(config, world, self)
+        self._returns = Returns(self._book, world)
         self._intentions = Intentions(config, self._book)
         self._pages = Pages(config, self._book, world.returns)
         self._checkout = Checkout(config, self._book, self._pages)
@@ -72,7 +74,7 @@ class Paymob:
 
     def act(self, command: PayerCommand) -> None:
         """Do what the payer does."""
-        paymob_payer.act(self._book, self._clock, command)
+        paymob_payer.act(self._book, self._returns, self._clock, command)
 
     def seal(self, body: bytes, *, corrupt: bool) -> Sealed:
         """Sign a callback: the signature travels in the address, which an intention may have named."""
@@ -209,14 +211,14 @@ class Paymob:
         self._authenticate(request, form.fields, secret_key_too=True)
         transaction_id, amount_cents = form.integer("transaction_id"), form.integer("amount_cents")
         form.check()
-        return json_answer(self._book.shape(self._book.refund(transaction_id, amount_cents)))
+        return json_answer(self._book.shape(self._returns.refund(transaction_id, amount_cents)))
 
     async def _void(self, request: web.Request) -> web.Response:
         form = await read_form(request)
         self._authenticate(request, form.fields, secret_key_too=True)
         transaction_id = form.integer("transaction_id")
         form.check()
-        return json_answer(self._book.shape(self._book.void(transaction_id)))
+        return json_answer(self._book.shape(self._returns.void(transaction_id)))
 
     def _as_read(self, transaction: Transaction) -> dict[str, Any]:
         return {**self._book.shape(transaction), "unique_ref": f"{transaction.id}"}

@@ -1,19 +1,19 @@
 """The books of the fake Paymob: every rule about which payment may happen, and the callback that each owes.
 
+What goes back of it is in paymob_returns.py.
+
 Each public method is one atomic step: what it changed and the callbacks it owes are on disk together, or not at all.
 """
 
 import secrets
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
-from .clock import cairo_date
 from .config import PaymobConfig
 from .deliveries import Sender
-from .paymob_records import APPROVED, Intention, Kind, Order, Outcome, PaymentKey, Transaction
+from .paymob_records import Intention, Kind, Order, Outcome, PaymentKey, Transaction
 from .paymob_shapes import Merchant, claims_shape, transaction_shape
 from .paymob_signing import make_token
 from .psp import Refused, World, folded
@@ -146,7 +146,7 @@ class Book:
                 message=outcome.message,
                 txn_response_code=outcome.txn_response_code,
             )
-            self._put_transaction(transaction)
+            self.put_transaction(transaction)
         return transaction
 
     def try_card(self, key: PaymentKey, outcome: Outcome, *, pan: str, sub_type: str) -> Transaction:
@@ -156,7 +156,7 @@ class Book:
 
     def settle(self, transaction: Transaction, outcome: Outcome) -> Transaction:
         """End a payment that was waiting."""
-        if not transaction.pending:
+        if not transaction.pending or transaction.parent_transaction is not None:
             raise Refused(400, {"detail": "This payment has ended already."})
         order, key = self.order(transaction.order_id), self.keys.get(transaction.payment_token)
         locks = key is not None and key.lock_order_when_paid
@@ -168,8 +168,8 @@ class Book:
             if outcome.success:
                 paid = order.paid_cents + transaction.amount_cents
                 self._put_order(msgspec.structs.replace(order, paid_cents=paid, locked=order.locked or locks))
-            self._put_transaction(settled)
-            self._owe_callback(settled)
+            self.put_transaction(settled)
+            self.owe_callback(settled)
         return settled
 
     def expire_bill(self, transaction: Transaction) -> None:
@@ -178,34 +178,8 @@ class Book:
             expired = msgspec.structs.replace(
                 transaction, pending=False, is_voided=True, updated_at=self._world.clock.now()
             )
-            self._put_transaction(expired)
-            self._owe_callback(expired)
-
-    def refund(self, transaction_id: int, amount_cents: int) -> Transaction:
-        """Give some of a payment back: a child of it, and its own flags."""
-        parent = self._returnable(transaction_id)
-        if parent.kind == "aggregator":
-            raise Refused(400, {"message": "Kiosk payments cannot be refunded"})
-        left = parent.amount_cents - parent.refunded_amount_cents
-        if amount_cents > left:
-            limit = f"Maximum Refund Amount is {parent.currency} {left / 100}"
-            text = f"Requested Refund Amount is greater than the maximum refund amount permissible. {limit}"
-            raise Refused(400, {"message": text})
-        changed = msgspec.structs.replace(
-            parent, is_refunded=True, refunded_amount_cents=parent.refunded_amount_cents + amount_cents
-        )
-        return self._add_child(changed, amount_cents, is_refund=True)
-
-    def void(self, transaction_id: int) -> Transaction:
-        """Take a card payment back on the day it was made."""
-        parent = self._returnable(transaction_id)
-        if parent.kind != "card":
-            raise Refused(400, {"message": "Only card payments can be voided"})
-        if parent.is_refunded:
-            raise Refused(400, {"message": "A refunded transaction cannot be voided"})
-        if cairo_date(parent.created_at) != cairo_date(self._world.clock.now()):
-            raise Refused(400, {"message": "A transaction can be voided on its own business day only"})
-        return self._add_child(msgspec.structs.replace(parent, is_voided=True), parent.amount_cents, is_refund=False)
+            self.put_transaction(expired)
+            self.owe_callback(expired)
 
     def order(self, order_id: int) -> Order:
         """Return an order that a key or a transaction names."""
@@ -227,39 +201,12 @@ class Book:
         """Write a payment key."""
         self.keys.put(key, key=key.token, parent=f"{key.order_id}")
 
-    def _returnable(self, transaction_id: int) -> Transaction:
-        transaction = self.transactions.get(f"{transaction_id}")
-        if transaction is None:
-            raise Refused(HTTPStatus.NOT_FOUND, {"detail": "Not found."})
-        if not transaction.is_payment or transaction.is_voided:
-            raise Refused(400, {"message": "This transaction has nothing to give back"})
-        return transaction
+    def put_transaction(self, transaction: Transaction) -> None:
+        """Write a transaction."""
+        self.transactions.put(transaction, key=f"{transaction.id}", parent=f"{transaction.order_id}")
 
-    def _add_child(self, parent: Transaction, amount_cents: int, *, is_refund: bool) -> Transaction:
-        now = self._world.clock.now()
-        with self._world.store.transaction():
-            child = msgspec.structs.replace(
-                parent,
-                id=self._world.store.next_id("paymob.transaction_id", _TRANSACTION_BASE),
-                amount_cents=amount_cents,
-                created_at=now,
-                updated_at=now,
-                is_voided=False,
-                is_refunded=False,
-                refunded_amount_cents=0,
-                is_void=not is_refund,
-                is_refund=is_refund,
-                parent_transaction=parent.id,
-                **APPROVED._asdict(),
-            )
-            parent = msgspec.structs.replace(parent, updated_at=now)
-            self._put_transaction(parent)
-            self._put_transaction(child)
-            self._owe_callback(child)
-            self._owe_callback(parent)
-        return child
-
-    def _owe_callback(self, transaction: Transaction) -> None:
+    def owe_callback(self, transaction: Transaction) -> None:
+        """Send the callback of a transaction, once what it tells is on disk."""
         reference = self.order(transaction.order_id).merchant_order_id
         body = {
             "type": "TRANSACTION",
@@ -273,9 +220,6 @@ class Book:
 
     def _put_order(self, order: Order) -> None:
         self.orders.put(order, key=f"{order.id}", parent=folded(order.merchant_order_id or ""))
-
-    def _put_transaction(self, transaction: Transaction) -> None:
-        self.transactions.put(transaction, key=f"{transaction.id}", parent=f"{transaction.order_id}")
 
 
 def _refuse_if_locked(order: Order, *, locks: bool) -> None:

@@ -20,6 +20,7 @@ from .paymob_records import (
     PaymentKey,
     Transaction,
 )
+from .paymob_returns import Returns, payment_of
 from .psp import CannotActError, LedgerRow, PayerCommand, Refused, State, UnknownReferenceError, folded
 
 _CARD = {"pan": "2346", "sub_type": "MasterCard"}  # the payer's card: the first of Paymob's published ones
@@ -58,8 +59,10 @@ def ledger(book: Book, clock: Clock) -> list[LedgerRow]:
     return [_row(None if isinstance(name, int) else name, case, clock.now()) for name, case in cases.items()]
 
 
-def act(book: Book, clock: Clock, command: PayerCommand) -> None:
+def act(book: Book, returns: Returns, clock: Clock, command: PayerCommand) -> None:
     """Do what the payer does with the order that was made payable last under this reference.
+
+    The last three are Paymob's own: its refunds of a payment wait from now on, are done, or fail.
 
     Raises:
         UnknownReferenceError: there is no such order.
@@ -69,11 +72,15 @@ def act(book: Book, clock: Clock, command: PayerCommand) -> None:
     order = case.order
     keys = [key for key in case.keys if key.order_id == order.id]
     transactions = [transaction for transaction in case.transactions if transaction.order_id == order.id]
-    waiting = next((transaction for transaction in reversed(transactions) if transaction.pending), None)
+    waiting = next((each for each in reversed(transactions) if each.pending and each.parent_transaction is None), None)
     try:
         match command.act:
             case "refund":
-                _refund(book, transactions, command.amount_minor)
+                _refund(returns, payment_of(book, returns, order.id), command.amount_minor)
+            case "review":
+                returns.plan(payment_of(book, returns, order.id), "wait")
+            case "release" | "deny":
+                _end_refunds(book, returns, transactions, order, done=command.act == "release")
             case "expire":
                 _expire(book, clock, keys, waiting, order)
             case "pay" | "decline" | "cancel":
@@ -129,15 +136,22 @@ def _expire(book: Book, clock: Clock, keys: Iterable[PaymentKey], waiting: Trans
         book.put_key(msgspec.structs.replace(key, expires_at=clock.now()))
 
 
-def _refund(book: Book, transactions: Iterable[Transaction], amount_minor: int | None) -> None:
-    """Refund the newest payment that has something left, all of what is left unless told."""
-    left = [each for each in transactions if each.is_payment and each.returned_cents < each.amount_cents]
-    if not left:
-        raise CannotActError("there is no payment to refund")
-    amount = left[-1].amount_cents - left[-1].returned_cents if amount_minor is None else amount_minor
+def _refund(returns: Returns, payment: Transaction, amount_minor: int | None) -> None:
+    """Refund a payment, all of what is left unless told."""
+    amount = returns.left_cents(payment) if amount_minor is None else amount_minor
     if amount < 1:
         raise CannotActError("amount_minor must be at least 1")
-    book.refund(left[-1].id, amount)
+    returns.refund(payment.id, amount)
+
+
+def _end_refunds(
+    book: Book, returns: Returns, transactions: Iterable[Transaction], order: Order, *, done: bool
+) -> None:
+    """End the refunds that wait; where none does, the next ones are done at once, or fail at once."""
+    payments = [each for each in transactions if each.is_payment]
+    ended = [returns.end_waiting(each, success=done) for each in payments]
+    if not any(ended):
+        returns.plan(payment_of(book, returns, order.id), "done" if done else "fail")
 
 
 def _row(reference: str | None, case: _Case, now: float) -> LedgerRow:

@@ -6,6 +6,8 @@ import msgspec
 
 Kind = Literal["card", "wallet", "aggregator"]  # Paymob's own words, as in `source_data.type`; aggregator is a kiosk
 
+RefundPlan = Literal["done", "wait", "fail"]  # how the refunds of a payment end from now on
+
 
 class Order(msgspec.Struct, kw_only=True):
     """One order. `locked` once it was paid with a key that says `lock_order_when_paid`."""
@@ -76,6 +78,7 @@ class Transaction(msgspec.Struct, kw_only=True):
     is_void: bool = False
     is_refund: bool = False
     parent_transaction: int | None = None
+    refunds: RefundPlan = "done"
 
     @property
     def is_payment(self) -> bool:

@@ -24,6 +24,7 @@ from .paypal_forms import read_body, read_order, read_refund
 from .paypal_issues import MOCKS, answer_headers, debug_id, detail, issue, refused, status_of
 from .paypal_pages import Pages
 from .paypal_records import Operation, Order
+from .paypal_refunds import Refunds
 from .paypal_shapes import (
     buyer_link,
     capture_shape,
@@ -55,6 +56,7 @@ class Paypal:
         self._certificates = open_certificates(world.folder)
         self._tokens = Tokens(config, world)
         self._book = Book(world, self)
+        self._refunds = Refunds(self._book, world)
         self._pages = Pages(self._book)
         self._running: set[str] = set()
 
@@ -79,7 +81,7 @@ class Paypal:
 
     def act(self, command: PayerCommand) -> None:
         """Do what the payer does, or what PayPal decides."""
-        paypal_payer.act(self._book, command)
+        paypal_payer.act(self._book, self._refunds, command)
 
     def seal(self, body: bytes, *, corrupt: bool) -> Sealed:
         """Sign an event; every attempt has an id and a time of its own."""
@@ -132,7 +134,7 @@ class Paypal:
     async def _refund(self, request: web.Request) -> web.Response:
         body = await self._begin(request, "refund", api="payments")
         capture_id = request.match_info["id"]
-        refund, repeated = self._book.refund(capture_id, read_refund(body), _once(request, "refund", capture_id))
+        refund, repeated = self._refunds.make(capture_id, read_refund(body), _once(request, "refund", capture_id))
         base_url = f"{request.scheme}://{request.host}"
         return _answer(refund_shape(refund, base_url, full=_wants_all(request)), 200 if repeated else 201)
 

@@ -25,6 +25,9 @@ from .paypal_shapes import (
 )
 
 CaptureEvent = Literal["COMPLETED", "PENDING", "DECLINED", "DENIED"]
+RefundEvent = Literal[
+    "PAYMENT.CAPTURE.REFUNDED", "PAYMENT.CAPTURE.REVERSED", "PAYMENT.REFUND.PENDING", "PAYMENT.REFUND.FAILED"
+]
 
 _ID_SIGNS: Final = string.ascii_uppercase + string.digits
 _ACCOUNT_SIGNS: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # published: nothing that reads like another sign
@@ -33,8 +36,10 @@ _SUMMARIES: Final = {
     "PENDING": "Payment pending for {}",
     "DECLINED": "A payment capture for {} was declined.",
     "DENIED": "A payment capture for {} was denied.",
-    "REFUNDED": "A {} capture payment was refunded",
-    "REVERSED": "A {} capture payment was reversed",
+    "PAYMENT.CAPTURE.REFUNDED": "A {} capture payment was refunded",
+    "PAYMENT.CAPTURE.REVERSED": "A {} capture payment was reversed",
+    "PAYMENT.REFUND.PENDING": "A {} refund is pending",
+    "PAYMENT.REFUND.FAILED": "A {} refund failed",
 }
 
 
@@ -72,11 +77,11 @@ def capture_event(capture: Capture, kind: CaptureEvent, base_url: str, now: floa
     return _event(f"PAYMENT.CAPTURE.{kind}", "capture", summary, resource, base_url, now)
 
 
-def refund_event(refund: Refund, kind: Literal["REFUNDED", "REVERSED"], base_url: str, now: float) -> bytes:
-    """Return the event of money that went back."""
+def refund_event(refund: Refund, kind: RefundEvent, base_url: str, now: float) -> bytes:
+    """Return the event of money that went back, will, or will not."""
     resource = refund_shape(refund, base_url, event=True)
     summary = _SUMMARIES[kind].format(_spoken(refund.amount_minor, refund.currency))
-    return _event(f"PAYMENT.CAPTURE.{kind}", "refund", summary, resource, base_url, now)
+    return _event(kind, "refund", summary, resource, base_url, now)
 
 
 def with_wrong_amount(body: bytes) -> bytes:

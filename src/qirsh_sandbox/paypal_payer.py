@@ -8,6 +8,7 @@ from .paypal_book import Book
 from .paypal_forms import RefundRequest
 from .paypal_money import step
 from .paypal_records import Capture, Order, Plan
+from .paypal_refunds import Refunds
 from .psp import Act, CannotActError, LedgerRow, PayerCommand, Refused, State, UnknownReferenceError, folded
 
 _PLANS: Final[dict[Act, Plan]] = {"pay": "pay", "decline": "decline", "review": "review", "deny": "deny"}
@@ -22,7 +23,7 @@ def ledger(book: Book) -> list[LedgerRow]:
     return [_row(book, reference, orders) for (reference, _), orders in cases.items()]
 
 
-def act(book: Book, command: PayerCommand) -> None:
+def act(book: Book, refunds: Refunds, command: PayerCommand) -> None:
     """Do something with the newest order under this reference.
 
     Raises:
@@ -34,14 +35,18 @@ def act(book: Book, command: PayerCommand) -> None:
     under_review = any(capture.status == "PENDING" for capture in captures)
     try:
         match command.act:
+            case "release" | "deny" if under_review:
+                book.end_review(order, "COMPLETED" if command.act == "release" else "DECLINED")
             case "release":
-                _end_review(book, order, under_review=under_review, released=True)
+                refunds.end(order, "COMPLETED")
             case "deny" if captures:
-                _end_review(book, order, under_review=under_review, released=False)
+                refunds.end(order, "FAILED")
+            case "review" if any(capture.left_minor for capture in captures):
+                refunds.slow_down(_capture_to_return(captures))
             case "refund":
-                _refund(book, captures, command.amount_minor)
+                _refund(refunds, captures, command.amount_minor)
             case "reverse":
-                book.reverse(_capture_to_return(captures))
+                refunds.reverse(_capture_to_return(captures))
             case "cancel":
                 _refuse_unless_open(book, order)
             case "expire":
@@ -79,12 +84,6 @@ def _refuse_unless_open(book: Book, order: Order) -> None:
         raise CannotActError("the order is approved already and waits for its capture")
 
 
-def _end_review(book: Book, order: Order, *, under_review: bool, released: bool) -> None:
-    if not under_review:
-        raise CannotActError("no capture of this order is under review")
-    book.end_review(order, "COMPLETED" if released else "DECLINED")
-
-
 def _capture_to_return(captures: Sequence[Capture]) -> Capture:
     capture = next((capture for capture in reversed(captures) if capture.left_minor), None)
     if capture is None:
@@ -92,13 +91,13 @@ def _capture_to_return(captures: Sequence[Capture]) -> Capture:
     return capture
 
 
-def _refund(book: Book, captures: Sequence[Capture], amount_minor: int | None) -> None:
+def _refund(refunds: Refunds, captures: Sequence[Capture], amount_minor: int | None) -> None:
     """Refund the newest payment that has something left, all of what is left unless told."""
     capture = _capture_to_return(captures)
     if amount_minor is not None and (amount_minor < 1 or amount_minor % step(capture.currency)):
         raise CannotActError(f"amount_minor must be a multiple of {step(capture.currency)}, and more than nothing")
     request = RefundRequest(capture.currency, amount_minor, None, None, None)
-    book.refund(capture.id, request, Once("refund", capture.id, None))
+    refunds.make(capture.id, request, Once("refund", capture.id, None))
 
 
 def _row(book: Book, reference: str | None, orders: Sequence[Order]) -> LedgerRow:

@@ -6,6 +6,7 @@ import msgspec
 
 OrderStatus = Literal["CREATED", "PAYER_ACTION_REQUIRED", "APPROVED", "COMPLETED"]
 CaptureStatus = Literal["COMPLETED", "PENDING", "DECLINED", "PARTIALLY_REFUNDED", "REFUNDED"]
+RefundStatus = Literal["COMPLETED", "PENDING", "FAILED"]
 Plan = Literal["pay", "decline", "review", "deny"]  # how the capture that follows an approval will end
 Operation = Literal["create", "capture", "refund"]
 
@@ -77,6 +78,8 @@ class Capture(msgspec.Struct, kw_only=True):
     created_at: float
     updated_at: float
     refunded_minor: int = 0
+    waiting_minor: int = 0  # in refunds that are pending
+    slow_refunds: bool = False  # whether refunds from now on are pending first
 
     @property
     def is_paid(self) -> bool:
@@ -86,11 +89,11 @@ class Capture(msgspec.Struct, kw_only=True):
     @property
     def left_minor(self) -> int:
         """How much of it can still be given back."""
-        return self.amount_minor - self.refunded_minor if self.is_paid else 0
+        return self.amount_minor - self.refunded_minor - self.waiting_minor if self.is_paid else 0
 
 
 class Refund(msgspec.Struct, kw_only=True):
-    """Money that went back. `total_refunded_minor` is the capture's sum when this refund was made, itself included."""
+    """Money that goes back. `total_refunded_minor` is the capture's sum when this refund was done, itself included."""
 
     id: str
     capture_id: str
@@ -98,9 +101,11 @@ class Refund(msgspec.Struct, kw_only=True):
     currency: str
     total_refunded_minor: int
     created_at: float
+    ended_at: float | None = None
     custom_id: str | None = None
     invoice_id: str | None = None
     note_to_payer: str | None = None
+    status: RefundStatus = "COMPLETED"
 
 
 class Done(msgspec.Struct, kw_only=True):

@@ -163,7 +163,7 @@ def refund_shape(refund: Refund, base_url: str, *, full: bool = True, event: boo
         link(f"{base_url}/v2/payments/captures/{refund.capture_id}", "up"),
     ]
     if not full:
-        return {"id": refund.id, "status": "COMPLETED", "links": links}
+        return {"id": refund.id, "status": refund.status, "links": links}
     gross = money(refund.amount_minor, refund.currency)
     shape: dict[str, Any] = {
         "id": refund.id,
@@ -175,12 +175,14 @@ def refund_shape(refund: Refund, base_url: str, *, full: bool = True, event: boo
             "total_refunded_amount": money(refund.total_refunded_minor, refund.currency),
         },
     }
+    if refund.status == "PENDING":
+        shape["status_details"] = {"reason": "ECHECK"}
     if refund.note_to_payer is not None:
         shape["note_to_payer"] = refund.note_to_payer
     if not event:
         shape |= _said(refund)
-    times = {"create_time": pacific(refund.created_at), "update_time": pacific(refund.created_at)}
-    return {**shape, "status": "COMPLETED", **times, "links": links}
+    times = {"create_time": pacific(refund.created_at), "update_time": pacific(refund.ended_at or refund.created_at)}
+    return {**shape, "status": refund.status, **times, "links": links}
 
 
 def payer_shape(account: Account) -> dict[str, Any]:

@@ -130,3 +130,57 @@ async def test_the_dashboard_refunds_and_a_dispute_reverses(tmp_path: Path) -> N
         assert [(row["state"], row["refunded_minor"]) for row in await shop.ledger()] == [("refunded", 1000)]
         assert (await shop.act("refund")).status == 409
         assert issue_of(await shop.refund(capture_id)) == (422, "CAPTURE_FULLY_REFUNDED")
+
+
+PENDING = "PAYMENT.REFUND.PENDING"
+FAILED = "PAYMENT.REFUND.FAILED"
+
+
+@pytest.mark.parametrize(
+    ("act", "event", "status", "capture_status", "refunded"),
+    [("release", REFUNDED, "COMPLETED", "PARTIALLY_REFUNDED", 400), ("deny", FAILED, "FAILED", "COMPLETED", 0)],
+)
+async def test_a_refund_by_echeck_waits_and_ends_either_way(
+    tmp_path: Path, act: str, event: str, status: str, capture_status: str, refunded: int
+) -> None:
+    """Nothing is back while it waits, and what waits cannot go back a second time; the same id tells how it ended."""
+    async with paypal_shop(tmp_path) as shop:
+        capture_id = (await shop.paid())["id"]
+        assert (await shop.act("review")).status == 200
+        full = {"Prefer": "return=representation"}
+        waits = await shop.refund(capture_id, {**_dollars("4.00"), "custom_id": "R-1"}, "once", **full)
+        assert (waits.status, waits.body["status"], waits.body["status_details"]) == (
+            201,
+            "PENDING",
+            {"reason": "ECHECK"},
+        )
+        assert [row["refunded_minor"] for row in await shop.ledger()] == [0]
+        assert (await shop.get(f"{CAPTURES}/{capture_id}")).body["status"] == "COMPLETED"
+        assert issue_of(await shop.refund(capture_id, _dollars("6.01"))) == (422, "REFUND_AMOUNT_EXCEEDED")
+        assert (await shop.act(act)).status == 200
+        *_, pending, ended = await shop.told(APPROVED, PAID, PENDING, event)
+        assert [pending.resource["status"], ended.resource["status"]] == ["PENDING", status]
+        assert pending.resource["id"] == ended.resource["id"] == waits.body["id"]
+        again = await shop.refund(capture_id, _dollars("4.00"), "once", **full)
+        assert (again.status, again.body["status"], again.body["custom_id"]) == (200, status, "R-1")
+        assert (await shop.get(f"{CAPTURES}/{capture_id}")).body["status"] == capture_status
+        assert [row["refunded_minor"] for row in await shop.ledger()] == [refunded]
+
+
+async def test_a_refund_that_was_done_may_still_fail(tmp_path: Path) -> None:
+    """The newest one does; what stays given back is the rest, and the money can be given back again."""
+    async with paypal_shop(tmp_path) as shop:
+        capture_id = (await shop.paid())["id"]
+        await shop.refund(capture_id, _dollars("3.00"), "one")
+        second = await shop.refund(capture_id, _dollars("7.00"), "two")
+        assert (await shop.act("deny")).status == 200
+        *_, failed = await shop.told(APPROVED, PAID, REFUNDED, REFUNDED, FAILED)
+        assert failed.resource["id"] == second.body["id"]
+        assert (await shop.get(f"{CAPTURES}/{capture_id}")).body["status"] == "PARTIALLY_REFUNDED"
+        (row,) = await shop.ledger()
+        assert (row["state"], row["refunded_minor"]) == ("partially_refunded", 300)
+        order = (await shop.get(f"{ORDERS}/{row['transaction_reference_id']}")).body
+        shown = order["purchase_units"][0]["payments"]["refunds"]
+        assert [each["status"] for each in shown] == ["COMPLETED", "FAILED"]
+        assert (await shop.refund(capture_id, _dollars("7.00"), "three")).status == 201
+        assert (await shop.act("release")).status == 409

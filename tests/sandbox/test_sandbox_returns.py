@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from sandbox_bench import GOOD_CARD, GOOD_PIN, PAYMOB, bench
 
 
@@ -27,6 +28,46 @@ async def test_refunds_add_up_and_stop_at_the_amount(tmp_path: Path) -> None:
         assert (await shop.call("POST", path, json=rest, headers=header)).status == 200
         row = (await shop.ledger())[0]
         assert (row["state"], row["paid_minor"], row["refunded_minor"]) == ("refunded", 30000, 30000)
+
+
+@pytest.mark.parametrize(("act", "refunded", "callbacks"), [("release", 10_000, 3), ("deny", 0, 2)])
+async def test_a_refund_may_wait_and_ends_either_way(tmp_path: Path, act: str, refunded: int, callbacks: int) -> None:
+    """The payment's sum grows when it is done and not before; what waits cannot go back a second time."""
+    async with bench(tmp_path) as shop:
+        await shop.call("POST", await shop.card_page(), data=GOOD_CARD)
+        paid = (await shop.callbacks(1))[0].obj["id"]
+        assert (await shop.act("review")).status == 200
+        path = "/api/acceptance/void_refund/refund"
+        child = (await shop.post(path, {"transaction_id": paid, "amount_cents": 10000})).body
+        assert (child["pending"], child["success"], child["is_refund"]) == (True, False, True)
+        parent = (await shop.get(f"/api/acceptance/transactions/{paid}")).body
+        assert (parent["is_refunded"], parent["refunded_amount_cents"]) == (False, 0)
+        assert (await shop.post(path, {"transaction_id": paid, "amount_cents": 20001})).status == 400
+        assert (await shop.post("/api/acceptance/void_refund/void", {"transaction_id": paid})).status == 400
+        assert (await shop.act("pay")).status == 409
+        assert (await shop.act(act)).status == 200
+        told = (await shop.callbacks(callbacks))[1:]
+        assert {callback.obj["id"] for callback in told} == ({child["id"], paid} if refunded else {child["id"]})
+        ended = (await shop.get(f"/api/acceptance/transactions/{child['id']}")).body
+        assert (ended["pending"], ended["success"]) == (False, bool(refunded))
+        assert [row["refunded_minor"] for row in await shop.ledger()] == [refunded]
+
+
+async def test_a_refund_may_fail_at_once(tmp_path: Path) -> None:
+    """200 with a child that did not succeed, until the payment's refunds are let through again."""
+    async with bench(tmp_path) as shop:
+        await shop.call("POST", await shop.card_page(), data=GOOD_CARD)
+        body = {"transaction_id": (await shop.callbacks(1))[0].obj["id"], "amount_cents": 30000}
+        assert (await shop.act("deny")).status == 200
+        failed = await shop.post("/api/acceptance/void_refund/refund", body)
+        assert (failed.status, failed.body["success"], failed.body["pending"]) == (200, False, False)
+        assert [row["refunded_minor"] for row in await shop.ledger()] == [0]
+        assert (await shop.act("release")).status == 200
+        done = await shop.post("/api/acceptance/void_refund/refund", body)
+        assert (done.status, done.body["success"]) == (200, True)
+        assert [row["refunded_minor"] for row in await shop.ledger()] == [30000]
+        for act in ("review", "release", "deny"):
+            assert (await shop.act(act)).status == 409, act
 
 
 async def test_a_card_is_voided_on_its_day_only(tmp_path: Path) -> None:

@@ -196,6 +196,12 @@ async def test_a_lost_answer_is_a_doubt_and_nothing_is_sent_again(said: Answer, 
     assert [path for path, _, _ in seen].count(GIVE_BACK) == 1
 
 
+async def test_the_payment_itself_is_no_answer_to_a_whole_refund() -> None:
+    """Its amount is the refund's, and its success was the payment's."""
+    with pytest.raises(GatewayProtocolError):
+        await refund((200, payment()), asked(30_000))
+
+
 async def test_a_paymob_that_is_not_there_was_sent_nothing() -> None:
     """So the refund may simply be tried again."""
     with closed_port() as url:
