@@ -210,6 +210,62 @@ async def test_refunds_of_the_dashboard_and_ours_add_up(world: World, psp: str) 
     assert float(refund["amount"]) == float(status["amount"]) - 3
 
 
+@each_psp
+@pytest.mark.parametrize(("act", "state", "minor"), [("release", "succeeded", 200), ("deny", "failed", 0)])
+async def test_a_refund_that_waits_is_followed_to_its_end(
+    world: World, psp: str, act: str, state: str, minor: int
+) -> None:
+    """Banks take days: nothing is given back until the PSP says so, and nothing is sent twice meanwhile."""
+    draft_id = await paid(world, psp)
+    await world.act(draft_id, "review")
+    refund_id = (await ask(world, draft_id, amount="2.00")).json()["refundId"]
+    await ended(world, draft_id, refund_id, "sent")
+    await world.advance(130)
+    assert await world.state(draft_id) == "completed"
+
+    await world.act(draft_id, act)
+    await world.advance(8 * 86_400)
+
+    refund = await ended(world, draft_id, refund_id, "review" if psp in KEYLESS and act == "deny" else state)
+    assert refund["amount"] == "2.00"
+    assert await given_back(world, draft_id) == minor
+    assert float((await world.status(draft_id)).json()["refunded"]) == minor / 100
+
+
+@pytest.mark.parametrize("psp", KEYLESS)
+async def test_a_lost_answer_to_a_refund_that_waits_is_not_sent_again(world: World, psp: str) -> None:
+    """The total has not grown, and the PSP is at it: the one sign by which a second refund is kept from being made."""
+    draft_id = await paid(world, psp)
+    await world.act(draft_id, "review")
+    await failing(world, psp, "reset_after_accept")
+    refund_id = (await ask(world, draft_id, amount="2.00")).json()["refundId"]
+    await in_doubt(world, draft_id, refund_id)
+    for _ in range(3):
+        await world.advance(700)
+        await ended(world, draft_id, refund_id, "sent")
+
+    await world.act(draft_id, "release")
+    await world.advance(90_000)
+
+    await ended(world, draft_id, refund_id, "succeeded")
+    assert await given_back(world, draft_id) == 200
+
+
+async def test_a_refund_that_fails_after_it_was_done_is_taken_back_and_flagged(world: World) -> None:
+    """The payer has not got the money, whatever PayPal said first: somebody must see to it."""
+    draft_id = await paid(world, "paypal")
+    refund_id = (await refunded(world, draft_id, amount="4.00"))["refundId"]
+    await world.becomes(draft_id, "partially_refunded")
+
+    await world.act(draft_id, "deny")
+
+    await ended(world, draft_id, refund_id, "failed")
+    status = await world.becomes(draft_id, "completed")
+    assert status["refunded"] == "0.00"
+    assert (await world.payment(draft_id))["needs_review"] is True
+    assert await given_back(world, draft_id) == 0
+
+
 async def test_a_bill_paid_at_a_kiosk_says_that_it_cannot_be_refunded(world: World) -> None:
     """Paymob has no way back for cash: the shop must find its own."""
     begun = await world.initiate(payment_method="kiosk")

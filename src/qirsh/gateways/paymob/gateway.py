@@ -118,6 +118,8 @@ class Paymob:
             known = draft.transaction_reference_id or await self._account.listed_order(_references(draft))
             return Lookup(Standing.OPEN if known else Standing.UNKNOWN)
         events = [event for transaction in transactions for event in told(transaction)]
+        if any(transaction.has_parent_transaction and transaction.pending for transaction in transactions):
+            return Lookup(Standing.IN_PROGRESS, events)  # a refund that is not done: the total does not show it yet
         ended = any(event.kind in {Kind.PAID, Kind.FAILED} for event in events)
         return Lookup(Standing.CLOSED if ended else Standing.OPEN, events)
 
