@@ -63,7 +63,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         for name, credentials in settings.gateways.items():
             gateways[name] = installed()[name].make(credentials, surroundings)
             stack.push_async_callback(gateways[name].aclose)
-        router = PaymentMethodRouter(gateway.profile for gateway in gateways.values())
+        router = PaymentMethodRouter((gateway.profile for gateway in gateways.values()), settings.routes)
         publisher = Publisher(pool)
         payments = Payments(store, gateways, router, clock, publisher)
         announcer = None

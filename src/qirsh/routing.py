@@ -14,6 +14,8 @@ Routes = Mapping[Method, Mapping[str, Sequence[str]]]
 ANY: Final = "*"
 """In a route: every currency that has no entry of its own."""
 
+NO_ROUTES: Final[Routes] = MappingProxyType({})
+
 ROUTES: Final[Routes] = MappingProxyType(
     {
         Method.CARD: {"EGP": ("paymob", "fawry"), ANY: ("stripe",)},
@@ -32,14 +34,19 @@ ROUTES: Final[Routes] = MappingProxyType(
 class PaymentMethodRouter:
     """Picks gateways by data alone: the routes, and what each configured gateway says it takes."""
 
-    def __init__(self, profiles: Iterable[Profile], routes: Routes = ROUTES) -> None:
-        """Keep of each route the gateways that are configured and take that method in that currency."""
+    def __init__(self, profiles: Iterable[Profile], written: Routes = NO_ROUTES) -> None:
+        """Route each method in each currency, among the gateways that are configured and take it.
+
+        The operator's `written` routes replace the built-in ones, each for its method and currency. Where nobody
+        wrote anything, a gateway that no built-in route of the method names comes last, so that one installed
+        beside Qirsh is used.
+        """
         configured = {profile.name: profile for profile in profiles}
         self._routes = {
             (method, currency): gateways
             for method in Method
             for currency in EXPONENTS
-            if (gateways := _possible(configured, routes, method, currency))
+            if (gateways := _possible(configured, written.get(method, {}), method, currency))
         }
         self._currencies = {
             method: frozenset(currency for routed, currency in self._routes if routed is method) for method in Method
@@ -61,11 +68,33 @@ class PaymentMethodRouter:
         return self._currencies[method]
 
 
-def _possible(configured: Mapping[str, Profile], routes: Routes, method: Method, currency: str) -> tuple[str, ...]:
-    by_currency = routes.get(method, {})
-    names = by_currency.get(currency, by_currency.get(ANY, ()))
+def _possible(
+    configured: Mapping[str, Profile], written: Mapping[str, Sequence[str]], method: Method, currency: str
+) -> tuple[str, ...]:
+    """The gateways of one route that can be used."""
+    built_in = ROUTES[method]
+    if currency in written:
+        names = written[currency]
+    elif currency not in built_in and ANY in written:
+        names = written[ANY]
+    else:
+        names = _with_newcomers(configured, built_in, currency)
     return tuple(
         name
         for name in names
         if name in configured and method in configured[name].methods and currency in configured[name].currencies
     )
+
+
+def _with_newcomers(
+    configured: Mapping[str, Profile], built_in: Mapping[str, Sequence[str]], currency: str
+) -> Sequence[str]:
+    """A built-in route, and after it the gateways of which the method's built-in routes say nothing.
+
+    A route that is built in empty stays empty: somebody thought about it.
+    """
+    names = built_in.get(currency, built_in.get(ANY))
+    if names is not None and not names:
+        return ()
+    spoken_of = {name for route in built_in.values() for name in route}
+    return (*(names or ()), *(name for name in configured if name not in spoken_of))

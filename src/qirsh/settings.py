@@ -31,6 +31,9 @@ from pydantic_settings import (
 )
 
 from qirsh.gateways.registry import installed
+from qirsh.methods import Method
+from qirsh.money import EXPONENTS
+from qirsh.routing import ANY
 
 SANDBOX_PREFIX: Final = "sandbox_"
 """How every secret of the sandbox begins, so that none can pass for a real one."""
@@ -64,6 +67,8 @@ class Settings(BaseSettings):
     fulfilment_url: str = ""
     fulfilment_secrets: tuple[SecretStr, ...] = ()
     fulfilment_allow_private: bool = False
+    routes: dict[Method, dict[str, tuple[str, ...]]] = {}
+    """Method → currency, or `*` for the others → gateways in order; each replaces the built-in one."""
     sandbox_url: str = ""
     """Where `qirsh dev` runs the sandbox, whose clock is followed. Refused in production."""
 
@@ -99,6 +104,18 @@ class Settings(BaseSettings):
             if not usable:
                 raise ValueError("each must be whsec_ and a key in base64, as `openssl rand -base64 24` makes one")
         return secrets
+
+    @field_validator("routes")
+    @classmethod
+    def _only_routes(cls, routes: dict[Method, dict[str, tuple[str, ...]]]) -> dict[Method, dict[str, tuple[str, ...]]]:
+        if wrong := [
+            f"{method}.{currency} {complaint}"
+            for method, by_currency in routes.items()
+            for currency, gateways in by_currency.items()
+            for complaint in _wrong_in_route(currency, gateways)
+        ]:
+            raise ValueError("; ".join(wrong))
+        return routes
 
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
@@ -191,6 +208,18 @@ def plain(value: Any) -> Any:  # noqa: ANN401  nested plain data in, the same wi
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     return value
+
+
+def _wrong_in_route(currency: str, gateways: tuple[str, ...]) -> Iterator[str]:
+    """What cannot be meant in one route. A gateway without credentials is not wrong there: it is passed over."""
+    if currency != ANY and currency not in EXPONENTS:
+        # The environment folds the case of its names, so a currency is written in the value there.
+        yield f"""is for no ISO 4217 currency: write EGP, or {ANY} (or QIRSH_ROUTES__CARD='{{"EGP": …}}')"""
+    for name in sorted(set(gateways)):
+        if name not in installed():
+            yield f"names {name}, which is not installed: there are {', '.join(installed())}"
+        if gateways.count(name) > 1:
+            yield f"names {name} twice"
 
 
 def _is_private(host: str) -> bool:

@@ -101,15 +101,72 @@ def test_a_gateway_is_asked_only_for_what_it_takes() -> None:
 
 
 def test_a_route_of_the_operator_replaces_the_built_in_one() -> None:
-    """Routes are configuration: another order, one gateway less, a currency of its own."""
-    routes: Routes = {Method.CARD: {"EGP": ("fawry", "paymob"), "USD": (), ANY: ("stripe",)}}
-    router = PaymentMethodRouter([PAYMOB, FAWRY, STRIPE], routes)
+    """Routes are configuration: another order, another gateway, a currency switched off."""
+    written: Routes = {Method.CARD: {"EGP": ("fawry", "paymob"), "USD": (), "EUR": ("paymob", "stripe")}}
+    router = PaymentMethodRouter([PAYMOB, FAWRY, STRIPE], written)
     assert list(router.pick(Method.CARD, "EGP")) == ["fawry", "paymob"]
     assert list(router.pick(Method.CARD, "EUR")) == ["stripe"]
     with pytest.raises(MethodNotSupported):
         router.pick(Method.CARD, "USD")
+    assert "USD" not in router.currencies(Method.CARD)
+
+
+def test_what_the_operator_did_not_write_stays_as_it_is_built_in() -> None:
+    """Turning two gateways round must not switch every other payment off."""
+    router = PaymentMethodRouter([STRIPE, PAYPAL, FAWRY, PAYMOB], {Method.CARD: {"EGP": ("fawry", "paymob")}})
+    for method, currency, gateways in CONTRACT:
+        if (method, currency) != (Method.CARD, "EGP"):
+            assert list(router.pick(method, currency)) == gateways
+
+
+def test_a_star_of_the_operator_replaces_the_built_in_star_alone() -> None:
+    """`*` is every currency that has no entry of its own, and card in pounds has one."""
+    written: Routes = {Method.CARD: {ANY: ()}, Method.APPLE_PAY: {ANY: ("stripe",)}}
+    router = PaymentMethodRouter([STRIPE, PAYMOB, FAWRY], written)
+    assert router.currencies(Method.CARD) == EGP
+    assert router.currencies(Method.APPLE_PAY) == EXPONENTS.keys() - EGP
+
+
+NEWCOMER = profile("newcomer", {Method.CARD, Method.KIOSK, Method.APPLE_PAY}, frozenset({"EGP", "USD"}))
+
+
+def test_a_gateway_that_no_route_names_comes_last() -> None:
+    """A plugin that is installed and configured is used, without a table of ours knowing of it."""
+    router = PaymentMethodRouter([NEWCOMER, PAYMOB, STRIPE])
+    assert list(router.pick(Method.CARD, "EGP")) == ["paymob", "newcomer"]
+    assert list(router.pick(Method.CARD, "USD")) == ["stripe", "newcomer"]
+    assert list(router.pick(Method.KIOSK, "USD")) == ["newcomer"]
+    assert list(router.pick(Method.APPLE_PAY, "USD")) == ["stripe", "newcomer"]
     with pytest.raises(MethodNotSupported):
-        router.pick(Method.VODAFONE_CASH, "EGP")
+        router.pick(Method.KIOSK, "EUR")
+
+
+def test_newcomers_keep_the_order_in_which_they_are_registered() -> None:
+    """Two plugins must not change places between two starts."""
+    later = profile("another", {Method.CARD}, EGP)
+    assert list(PaymentMethodRouter([NEWCOMER, later]).pick(Method.CARD, "EGP")) == ["newcomer", "another"]
+    assert list(PaymentMethodRouter([later, NEWCOMER]).pick(Method.CARD, "EGP")) == ["another", "newcomer"]
+
+
+@pytest.mark.parametrize("written", [{"EGP": ("paymob",)}, {"EGP": ()}])
+def test_a_newcomer_does_not_join_a_route_that_the_operator_wrote(written: dict[str, tuple[str, ...]]) -> None:
+    """Who wrote a list meant that list."""
+    router = PaymentMethodRouter([NEWCOMER, PAYMOB], {Method.CARD: written})
+    assert ("EGP" in router.currencies(Method.CARD)) is bool(written["EGP"])
+    if written["EGP"]:
+        assert list(router.pick(Method.CARD, "EGP")) == ["paymob"]
+    assert list(router.pick(Method.CARD, "USD")) == ["newcomer"]
+
+
+def test_a_newcomer_does_not_join_a_route_that_is_built_in_empty() -> None:
+    """Apple Pay in pounds is nobody's on purpose."""
+    with pytest.raises(MethodNotSupported):
+        PaymentMethodRouter([NEWCOMER]).pick(Method.APPLE_PAY, "EGP")
+
+
+def test_a_gateway_of_ours_stays_out_of_the_currencies_that_are_anothers() -> None:
+    """Stripe can charge pounds; its place in the routes of `card` says that it is not asked to."""
+    assert list(PaymentMethodRouter([STRIPE, PAYMOB]).pick(Method.CARD, "EGP")) == ["paymob"]
 
 
 def test_an_unknown_gateway_in_a_route_is_passed_over() -> None:

@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import SecretStr
 
 from qirsh.gateways.paymob import Credentials
+from qirsh.methods import Method
 from qirsh.settings import CONFIG_NAME, ConfigurationError, Settings, load, write
 
 PAYMOB: Final = {"api_key": "live-api-key-1a2b", "hmac_secret": "live-hmac-3c4d"}
@@ -155,6 +156,14 @@ def test_a_file_that_was_only_looked_for_may_be_missing(tmp_path: Path) -> None:
         ({"sandbox_url": "http://127.0.0.1:8001"}, "sandbox_url"),
         ({"database_pool": 1}, "database_pool"),
         ({"database_pool": "many"}, "database_pool"),
+        ({"routes": {"crad": {"EGP": ["paymob"]}}}, "routes.crad"),
+        ({"routes": {"card": {"egp": ["paymob"]}}}, "card.egp"),
+        ({"routes": {"card": {"XXX": ["paymob"]}}}, "card.XXX"),
+        ({"routes": {"card": {"": ["paymob"]}}}, "routes"),
+        ({"routes": {"card": {"EGP": ["paymbo"]}}}, "card.EGP names paymbo"),
+        ({"routes": {"card": {"*": ["paymob", "paymob"]}}}, "card.* names paymob twice"),
+        ({"routes": {"card": {"EGP": "paymob"}}}, "routes.card.EGP"),
+        ({"routes": {"card": ["paymob"]}}, "routes.card"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -242,6 +251,35 @@ def test_origins_are_kept_as_written(config: Config, origin: str) -> None:
     assert load(config(shop_origins=[origin])).shop_origins == (origin,)
 
 
+def test_routes_may_name_a_gateway_that_has_no_credentials_yet(config: Config) -> None:
+    """It is installed, so the name is no slip; it is not offered until its section is there."""
+    settings = load(config(routes={"card": {"EGP": ["paypal", "paymob"], "*": []}, "kiosk": {"EGP": []}}))
+    assert settings.routes == {
+        Method.CARD: {"EGP": ("paypal", "paymob"), "*": ()},
+        Method.KIOSK: {"EGP": ()},
+    }
+
+
+def test_a_route_from_the_environment_joins_the_others_from_the_file(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every nested key does; its value is JSON, since the environment folds the case of names."""
+    file = config(routes={"card": {"EGP": ["paymob"], "*": ["paypal"]}, "kiosk": {"EGP": []}})
+    monkeypatch.setenv("QIRSH_ROUTES__CARD", '{"EGP": ["paypal", "paymob"]}')
+    assert load(file).routes == {
+        Method.CARD: {"EGP": ("paypal", "paymob"), "*": ("paypal",)},
+        Method.KIOSK: {"EGP": ()},
+    }
+
+
+def test_every_wrong_route_is_named_at_once(config: Config) -> None:
+    """A table is mended in one go."""
+    with pytest.raises(ConfigurationError) as refusal:
+        load(config(routes={"card": {"egp": ["paymbo"]}, "kiosk": {"EGP": ["fwary"]}}))
+    for name in ("card.egp is for no", "card.egp names paymbo", "kiosk.EGP names fwary"):
+        assert name in str(refusal.value)
+
+
 def test_the_sandboxs_secrets_are_fine_in_dev(config: Config) -> None:
     """`qirsh dev` lives by them."""
     sandbox = {"api_key": "sandbox_a", "hmac_secret": "sandbox_h"}
@@ -272,6 +310,7 @@ def test_what_is_written_is_read_back_the_same(config: Config, tmp_path: Path) -
             operator_key="live-operator-7a8b",
             shop_origins=["https://a.example", "https://b.example"],
             database_pool=5,
+            routes={"card": {"EGP": ["paypal"], "*": []}},
             **SHOP,
             paymob={**PAYMOB, "card_integration_id": 1, "iframe_id": 2, "base_url": "https://psp.example"},
         )
