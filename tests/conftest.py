@@ -1,6 +1,8 @@
 """Fixtures: one PostgreSQL and one running world per test process, one clean start per test."""
 
 import asyncio
+import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -11,10 +13,11 @@ from typing import Protocol
 import asyncpg
 import httpx
 import pytest
+from redis.asyncio import Redis
 
 from qirsh.store.embedded import EmbeddedPostgres
 from qirsh.store.migrate import migrate
-from world import Shop, World, shop_listening, system
+from world import Cache, Shop, World, shop_listening, system
 
 
 class NewDatabase(Protocol):
@@ -94,3 +97,26 @@ def shop() -> Iterator[Shop]:
     """A shop of the test's own."""
     with shop_listening() as listening:
         yield listening
+
+
+@pytest.fixture
+async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
+    """Redis on a free port, keeping nothing on disk."""
+    command = shutil.which("redis-server")
+    if command is None:
+        pytest.skip("redis-server is not on PATH, so what Redis does to answers is NOT TESTED here: install it")
+    port = free_port()
+    process = Process(
+        *(command, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"),
+        *("--dir", str(tmp_path)),
+        ready="Ready to accept connections",
+    )
+    url = f"redis://127.0.0.1:{port}/0"
+    client: Redis = Redis.from_url(url)
+    try:
+        process.wait_ready()
+        yield Cache(url, process, client)
+    finally:
+        await client.aclose()
+        process.process.send_signal(signal.SIGCONT)
+        process.stop()

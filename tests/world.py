@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 import httpx
 import tomli_w
+from redis.asyncio import Redis
 
 from qirsh_sandbox import credentials
 
@@ -224,6 +225,19 @@ class World:
             return await connection.fetchval(query, *values)
         finally:
             await connection.close()
+
+
+@dataclass
+class Cache:
+    """A Redis of the test's own."""
+
+    url: str
+    process: Process
+    client: Redis
+
+    def send(self, number: signal.Signals) -> None:
+        """Stop, go on, or die."""
+        self.process.process.send_signal(number)
 
 
 def a_request(**fields: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from qirsh.api.app import create_app
 from qirsh.app import running
 from qirsh.catalog import Product
 from qirsh.demo.shop import demo_shop
-from qirsh.server import cached, database, for_ever, listening, working
+from qirsh.server import cached, database, for_ever, limiting, listening, working
 from qirsh.settings import CONFIG_NAME, Settings, load, plain, write
 from qirsh.store.migrate import migrate
 from qirsh_sandbox import SandboxConfig
@@ -44,7 +44,7 @@ async def dev(port: int, sandbox_port: int, data_dir: Path, ready: Callable[[Add
     data_dir.mkdir(parents=True, exist_ok=True)
     config = data_dir / CONFIG_NAME
     settings = _settings(port, sandbox_port, config)
-    async with database(settings, data_dir) as url, cached(settings) as cache:
+    async with database(settings, data_dir) as url, cached(settings) as cache, limiting(settings) as limits:
         await migrate(url)
         try:
             sandbox = await start_sandbox(_sandbox(settings, sandbox_port, data_dir))
@@ -54,8 +54,8 @@ async def dev(port: int, sandbox_port: int, data_dir: Path, ready: Callable[[Add
         try:
             write(settings, config)
             shop = demo_shop([secret.get_secret_value() for secret in settings.fulfilment_secrets])
-            app = create_app(settings, lambda: running(settings, url), cache, shop)
-            async with listening(app, HOST, port), working(app.state.services):
+            app = create_app(settings, lambda: running(settings, url), cache, limits, shop)
+            async with listening(app, HOST, port, settings.trusted_proxies), working(app.state.services):
                 for product in PRODUCTS:
                     await app.state.services.store.products.put(product, replace=False)
                 ready(Addresses(f"{settings.public_url}/", settings.public_url, settings.sandbox_url, config))

@@ -117,6 +117,14 @@ class RequestInProgress(CallerError):
     retry = "same_key"
 
 
+class TooManyRequests(CallerError):
+    """Too many new payments from one address or for one phone: send the same again, with the same key, later."""
+
+    code = "too_many_requests"
+    status = 429
+    retry = "same_key"
+
+
 class DraftNotFound(CallerError):
     """No payment draft has this id."""
 

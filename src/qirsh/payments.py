@@ -1,7 +1,7 @@
 """What the payment server does, as the specification tells it: initiate, receive, come back, status."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -74,27 +74,31 @@ class Payments:
         self.refunder = Refunder(store, self.fold, self.registrar, clock, changes)
         self.codes = Codes(store, self.fold, self.registrar, changes)
 
-    async def initiate(self, request: DraftRequest, *, key: str, fingerprint: bytes) -> Initiated:
+    async def initiate(
+        self, request: DraftRequest, *, key: str, fingerprint: bytes, admit: Callable[[], Awaitable[None]]
+    ) -> Initiated:
         """Make one payment draft for this key, registered once, and answer from its row.
+
+        `admit` is asked before the first row of a key is written, and raises where there are too many.
 
         Raises:
             CallerError: the request cannot be served, or belongs to another key's request, or still runs.
             GatewayRejected: the PSP refused; the same key hears the same.
             GatewayUnavailable, GatewayMisconfigured: nothing was sent; the same key tries again.
         """
-        claim = uuid4()
-        async with self._store.pool.acquire() as connection:
-            row, product = await self._store.drafts.find_for_initiate(connection, key, request.product_id)
-            if row is None:
-                draft = self._drafted(request, product)
-            elif settled := _settled(row, fingerprint):
-                return settled
-            else:
-                draft = row.draft
-            lifetime = METHODS[request.method].lifetime
-            row = await self._store.drafts.claim(
-                connection, draft, key=key, fingerprint=fingerprint, claim=claim, lifetime=lifetime
-            )
+        claim, pool = uuid4(), self._store.pool
+        row, product = await self._store.drafts.find_for_initiate(pool, key, request.product_id)
+        if row is None:
+            draft = self._drafted(request, product)
+            await admit()  # it may ask a counter elsewhere, and no connection waits for that
+        elif settled := _settled(row, fingerprint):
+            return settled
+        else:
+            draft = row.draft
+        lifetime = METHODS[request.method].lifetime
+        row = await self._store.drafts.claim(
+            pool, draft, key=key, fingerprint=fingerprint, claim=claim, lifetime=lifetime
+        )
         if settled := _settled(row, fingerprint):
             return settled
         if row.claimed_by is None:

@@ -4,7 +4,7 @@ import asyncio
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,8 @@ from redis.asyncio import Redis
 
 from qirsh.api.app import create_app
 from qirsh.api.cache import AnswerCache, ProcessCache, SharedCache
+from qirsh.api.clients import Clients
+from qirsh.api.limits import Limits, ProcessCounter, SharedCounter
 from qirsh.app import Services, running
 from qirsh.garbage import settle
 from qirsh.settings import Settings
@@ -52,8 +54,11 @@ async def database(settings: Settings, data_dir: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[int]:
+async def listening(app: Litestar, host: str, port: int, trusted_proxies: Sequence[str]) -> AsyncIterator[int]:
     """The application, answering from here on; yields its port, which the system chooses when asked for port 0.
+
+    A connection from a trusted proxy counts as one from the last address in X-Forwarded-For that is no such proxy:
+    what a client itself wrote there stands before it and is not read.
 
     Raises:
         OSError: the port is taken.
@@ -67,6 +72,8 @@ async def listening(app: Litestar, host: str, port: int) -> AsyncIterator[int]:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),  # said here, or uvicorn would read it off the environment
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     server = _Server(config)
@@ -100,11 +107,30 @@ async def cached(settings: Settings) -> AsyncIterator[AnswerCache]:
         await redis.aclose()
 
 
+@asynccontextmanager
+async def limiting(settings: Settings) -> AsyncIterator[Limits]:
+    """The limits in force, counted in Redis or Valkey when configured, in this process otherwise."""
+    url = settings.redis_url.get_secret_value()
+    redis = Redis.from_url(url, socket_connect_timeout=1) if url else None
+    try:
+        yield Limits(
+            ProcessCounter() if redis is None else SharedCounter(redis),
+            Clients(settings.trusted_proxies),
+            drafts_per_minute=settings.drafts_per_minute,
+            prompts_per_10_minutes=settings.prompts_per_10_minutes,
+            secret=settings.operator_key.get_secret_value(),
+        )
+    finally:
+        if redis is not None:
+            await redis.aclose()
+
+
 async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready: Callable[[int], None]) -> None:
     """Serve HTTP until a signal."""
-    async with database(settings, data_dir) as url, cached(settings) as cache:
+    async with database(settings, data_dir) as url, cached(settings) as cache, limiting(settings) as limits:
         await migrate(url)
-        async with listening(create_app(settings, lambda: running(settings, url), cache), host, port) as bound:
+        app = create_app(settings, lambda: running(settings, url), cache, limits)
+        async with listening(app, host, port, settings.trusted_proxies) as bound:
             ready(bound)
             await for_ever()
 

@@ -5,7 +5,7 @@ import re
 import tomllib
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import tomli_w
 from pydantic import (
     BaseModel,
+    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -46,6 +47,17 @@ class ConfigurationError(ValueError):
     """The configuration cannot be used; the message names each key and how to mend it."""
 
 
+class LimitSettings(BaseModel):
+    """How much is too much. 0: no limit. Not set: the number beside it, and no limit in `qirsh dev`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    drafts_per_minute: int | None = Field(default=None, ge=0, le=10_000)  # 60
+    """New drafts from one client address."""
+    prompts_per_10_minutes: int | None = Field(default=None, ge=0, le=10_000)  # 5
+    """New drafts that prompt or text one phone."""
+
+
 class Settings(BaseSettings):
     """Every key of the contract that this release serves. Durations in seconds, addresses as origins or URLs.
 
@@ -69,6 +81,9 @@ class Settings(BaseSettings):
     fulfilment_allow_private: bool = False
     routes: dict[Method, dict[str, tuple[str, ...]]] = {}
     """Method → currency, or `*` for the others → gateways in order; each replaces the built-in one."""
+    limits: LimitSettings = LimitSettings()
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses and networks of the proxies whose X-Forwarded-For says who asks."""
     sandbox_url: str = ""
     """Where `qirsh dev` runs the sandbox, whose clock is followed. Refused in production."""
 
@@ -77,6 +92,19 @@ class Settings(BaseSettings):
         """The credentials of each gateway that is configured, by its name."""
         found = {name: getattr(self, name, None) for name in installed()}
         return {name: credentials for name, credentials in found.items() if credentials is not None}
+
+    @property
+    def drafts_per_minute(self) -> int:
+        """The limit that is in force; 0: none."""
+        return self._limit(self.limits.drafts_per_minute, 60)
+
+    @property
+    def prompts_per_10_minutes(self) -> int:
+        """The limit that is in force; 0: none."""
+        return self._limit(self.limits.prompts_per_10_minutes, 5)
+
+    def _limit(self, written: int | None, usual: int) -> int:
+        return written if written is not None else 0 if self.dev else usual
 
     @field_validator("shop_origins")
     @classmethod
@@ -104,6 +132,18 @@ class Settings(BaseSettings):
             if not usable:
                 raise ValueError("each must be whsec_ and a key in base64, as `openssl rand -base64 24` makes one")
         return secrets
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _only_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                network = ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"{proxy!r} is no address or network: write it like 10.0.0.5 or 10.0.0.0/24") from None
+            if not network.prefixlen:
+                raise ValueError(f"{proxy!r} is everybody: any client could then choose its own address")
+        return proxies
 
     @field_validator("routes")
     @classmethod

@@ -1,23 +1,21 @@
 """One key, one registration, one answer: whoever asks, how often, through which server, and whatever dies meanwhile."""
 
 import asyncio
-import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
-from redis.asyncio import Redis
 
 from qirsh.api.answer import Answer
 from qirsh.api.cache import ProcessCache
 from world import (
-    Process,
+    Cache,
     Server,
     World,
     a_request,
@@ -368,42 +366,6 @@ async def test_the_key_of_a_killed_server_works_again_and_registers_once(
     assert answer.status_code == 201, answer.text
     assert again.content == answer.content
     await registered_once(world, answer.json()["paymentDraftId"])
-
-
-@dataclass
-class Cache:
-    """A Redis of the test's own."""
-
-    url: str
-    process: Process
-    client: Redis
-
-    def send(self, number: signal.Signals) -> None:
-        """Stop, go on, or die."""
-        self.process.process.send_signal(number)
-
-
-@pytest.fixture
-async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
-    """Redis on a free port, keeping nothing on disk."""
-    command = shutil.which("redis-server")
-    if command is None:
-        pytest.skip("redis-server is not on PATH, so what Redis does to answers is NOT TESTED here: install it")
-    port = free_port()
-    process = Process(
-        *(command, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"),
-        *("--dir", str(tmp_path)),
-        ready="Ready to accept connections",
-    )
-    url = f"redis://127.0.0.1:{port}/0"
-    client: Redis = Redis.from_url(url)
-    try:
-        process.wait_ready()
-        yield Cache(url, process, client)
-    finally:
-        await client.aclose()
-        process.process.send_signal(signal.SIGCONT)
-        process.stop()
 
 
 @contextmanager

@@ -156,6 +156,14 @@ def test_a_file_that_was_only_looked_for_may_be_missing(tmp_path: Path) -> None:
         ({"sandbox_url": "http://127.0.0.1:8001"}, "sandbox_url"),
         ({"database_pool": 1}, "database_pool"),
         ({"database_pool": "many"}, "database_pool"),
+        ({"limits": {"drafts_per_minute": -1}}, "limits.drafts_per_minute"),
+        ({"limits": {"prompts_per_10_minutes": "some"}}, "limits.prompts_per_10_minutes"),
+        ({"limits": {"drafts": 60}}, "limits.drafts"),
+        ({"trusted_proxies": ["proxy.example"]}, "trusted_proxies"),
+        ({"trusted_proxies": ["*"]}, "trusted_proxies"),
+        ({"trusted_proxies": ["0.0.0.0/0"]}, "trusted_proxies"),
+        ({"trusted_proxies": ["::/0"]}, "trusted_proxies"),
+        ({"trusted_proxies": ["10.0.0.5/24"]}, "trusted_proxies"),
         ({"routes": {"crad": {"EGP": ["paymob"]}}}, "routes.crad"),
         ({"routes": {"card": {"egp": ["paymob"]}}}, "card.egp"),
         ({"routes": {"card": {"XXX": ["paymob"]}}}, "card.XXX"),
@@ -280,6 +288,24 @@ def test_every_wrong_route_is_named_at_once(config: Config) -> None:
         assert name in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("keys", "in_force"),
+    [
+        ({}, (60, 5)),
+        ({"dev": True}, (0, 0)),
+        ({"limits": {"drafts_per_minute": 0}}, (0, 5)),
+        ({"limits": {"prompts_per_10_minutes": 0}}, (60, 0)),
+        ({"dev": True, "limits": {"drafts_per_minute": 7}}, (7, 0)),
+    ],
+)
+def test_limits_are_on_unless_it_is_dev_or_they_are_switched_off(
+    config: Config, keys: dict[str, Any], in_force: tuple[int, int]
+) -> None:
+    """A developer must not run into them, an operator need not know of them, and who writes a number means it."""
+    settings = load(config(**keys))
+    assert (settings.drafts_per_minute, settings.prompts_per_10_minutes) == in_force
+
+
 def test_the_sandboxs_secrets_are_fine_in_dev(config: Config) -> None:
     """`qirsh dev` lives by them."""
     sandbox = {"api_key": "sandbox_a", "hmac_secret": "sandbox_h"}
@@ -310,6 +336,8 @@ def test_what_is_written_is_read_back_the_same(config: Config, tmp_path: Path) -
             operator_key="live-operator-7a8b",
             shop_origins=["https://a.example", "https://b.example"],
             database_pool=5,
+            limits={"drafts_per_minute": 30},
+            trusted_proxies=["10.0.0.0/24", "2001:db8::1"],
             routes={"card": {"EGP": ["paypal"], "*": []}},
             **SHOP,
             paymob={**PAYMOB, "card_integration_id": 1, "iframe_id": 2, "base_url": "https://psp.example"},

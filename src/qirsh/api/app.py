@@ -12,6 +12,7 @@ from litestar.types import ControllerRouterHandler
 
 from qirsh.api.cache import AnswerCache
 from qirsh.api.idempotency import IdempotencyMiddleware
+from qirsh.api.limits import Limits
 from qirsh.api.operator import OPERATOR_ROUTES
 from qirsh.api.problems import HANDLERS
 from qirsh.api.refunds import request_refund
@@ -55,6 +56,7 @@ def create_app(
     settings: Settings,
     connect: Callable[[], AbstractAsyncContextManager[Services]],
     cache: AnswerCache,
+    limits: Limits,
     more: tuple[ControllerRouterHandler, ...] = (),
 ) -> Litestar:
     """The application for these settings; `connect` opens what it needs while it runs."""
@@ -64,6 +66,7 @@ def create_app(
         async with connect() as services:
             app.state.services = services
             app.state.settings = settings
+            app.state.limits = limits
             yield
 
     rules = ReturnRules(frozenset(settings.shop_origins), dev=settings.dev)

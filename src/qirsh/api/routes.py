@@ -62,9 +62,14 @@ def initiate_with(middleware: IdempotencyMiddleware) -> HTTPRouteHandler:
     )
     async def initiate(request: Plain) -> ASGIApp:
         """Make a payment draft and tell the page what the payer must do."""
-        read = read_of(request.scope)
-        payments = request.app.state.services.payments
-        answer = await payments.initiate(read.request, key=read.key, fingerprint=read.fingerprint)
+        read, state = read_of(request.scope), request.app.state
+        host = None if request.client is None else request.client.host
+        answer = await state.services.payments.initiate(
+            read.request,
+            key=read.key,
+            fingerprint=read.fingerprint,
+            admit=lambda: state.limits.admit(host, read.request),
+        )
         return answers.initiated(answer)
 
     return initiate
