@@ -1,5 +1,6 @@
 """The clock: the machine's, plus an offset that is zero except where a sandbox's clock is followed."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -15,3 +16,7 @@ class Clock:
     def now(self) -> datetime:
         """The time now, with its zone."""
         return self._now() + self.offset
+
+    def monotonic(self) -> float:
+        """Seconds since some moment, for what lasts: setting the machine's clock does not move it, the offset does."""
+        return time.monotonic() + self.offset.total_seconds()

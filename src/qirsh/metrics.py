@@ -1,8 +1,8 @@
-"""Counters that tell an operator how the server fares, in Prometheus' words."""
+"""Counters and gauges that tell an operator how the server fares, in Prometheus' words."""
 
 from typing import Final
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 INITIATES: Final = Counter("qirsh_initiates", "Answers to initiate, by HTTP status.", ["status"])
 WEBHOOKS: Final = Counter("qirsh_webhooks", "Facts delivered by PSPs, by verdict.", ["gateway", "verdict"])
@@ -12,3 +12,8 @@ WEBHOOKS_REFUSED: Final = Counter(
 FOLDS: Final = Counter("qirsh_folds", "Events folded into drafts.", ["kind", "source", "verdict"])
 REFUNDS: Final = Counter("qirsh_refunds", "Refunds that ended, by gateway and state.", ["gateway", "state"])
 FULFILMENTS: Final = Counter("qirsh_fulfilments", "Announcements to the shop.", ["outcome"])
+BREAKERS: Final = Gauge(
+    "qirsh_gateway_breaker",
+    "1 for the state that a gateway's circuit breaker is in, 0 for the others.",
+    ["gateway", "state"],
+)

@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 
 import structlog
 
+from qirsh.breaker import Breaker
 from qirsh.clock import Clock
 from qirsh.draft import DeclineCode, GatewayEvent, Kind, PaymentDraft, State
 from qirsh.errors import (
@@ -50,6 +51,7 @@ class Registrar:
         self._store = store
         self._fold = fold
         self._gateways = gateways
+        self._breakers = {name: Breaker(name, clock.monotonic) for name in gateways}
         self._router = router
 
     async def register(self, row: Row, claim: UUID) -> Row:
@@ -158,7 +160,8 @@ class Registrar:
                 row = moved
             try:
                 self._refuse_late_repeat(row.draft)
-                registration = await self.gateway(name).register(row.draft, key=psp_key(row.draft))
+                with self._breakers[name].guarding(repeats=row.draft.in_doubt):
+                    registration = await self._gateways[name].register(row.draft, key=psp_key(row.draft))
             except GatewayRejected as error:
                 return await self._fold(row, [_refused(row.draft, error)], source="initiate", release=claim)
             except GatewayUnavailable as error:

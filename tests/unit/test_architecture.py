@@ -61,6 +61,10 @@ NEVER: Mapping[str, tuple[frozenset[str], str]] = {
         frozenset({"api", "work", "app", "settings", "gateways.http"}),
         "the verbs do not know who calls them or over what",
     ),
+    "qirsh.breaker": (
+        frozenset({"payments", "registration", "fold", "store", "api", "work", "app", "settings", "gateways.http"}),
+        "it judges by errors alone",
+    ),
     "qirsh.routing": (
         frozenset({"payments", "registration", "fold", "store", "api", "work", "app", "settings"}),
         "it picks by data alone",
