@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -20,6 +21,11 @@ class Clock:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._offset = float(store.fact(_OFFSET, "0.0"))
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_advance(self, listener: Callable[[], None]) -> None:
+        """Add who is told that the clock was moved: what ended in the meantime ends now."""
+        self._listeners.append(listener)
 
     @property
     def offset_seconds(self) -> float:
@@ -40,6 +46,8 @@ class Clock:
             raise ValueError(f"advance_seconds must be between 0 and {MAX_ADVANCE_SECONDS}")
         self._offset += seconds
         self._store.remember(_OFFSET, repr(self._offset))
+        for listener in self._listeners:
+            listener()
 
 
 def utc_iso(epoch: float) -> str:

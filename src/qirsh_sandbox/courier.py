@@ -69,7 +69,7 @@ class Courier:
         answer: int | str
         try:
             async with session.post(
-                sealed.url, data=row.body, headers=sealed.headers, allow_redirects=False
+                sealed.url, data=sealed.body or row.body, headers=sealed.headers, allow_redirects=False
             ) as response:
                 answer = response.status
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:

@@ -37,10 +37,14 @@ _COLUMNS: Final = "n, psp, merchant_reference, url, headers, body, corrupt, stat
 
 
 class Sealed(NamedTuple):
-    """A signed webhook's address and headers. An empty address: there is nobody to send it to."""
+    """A signed webhook's address and headers. An empty address: there is nobody to send it to.
+
+    `body` is the signed one of a PSP whose signature stands in the body; None leaves it as it is.
+    """
 
     url: str
     headers: dict[str, str]
+    body: bytes | None = None
 
 
 class Sender(Protocol):
@@ -116,6 +120,7 @@ class Deliveries:
         sealed = sender.seal(body, corrupt=corrupt)
         if not sealed.url:
             state = "unsent"
+        body = sealed.body or body
         for _ in range(2 if kind == "duplicate" else 1):
             self._insert(sender.name, merchant_reference, sealed, body, corrupt, state, due_at)
         self._on_change()
@@ -158,8 +163,8 @@ class Deliveries:
     def sealed(self, n: int, sealed: Sealed) -> None:
         """Record what is about to be sent."""
         self._store.execute(
-            "UPDATE deliveries SET url = ?, headers = ?, attempts = attempts + 1 WHERE n = ?",
-            (sealed.url, _text(sealed.headers), n),
+            "UPDATE deliveries SET url = ?, headers = ?, body = ifnull(?, body), attempts = attempts + 1 WHERE n = ?",
+            (sealed.url, _text(sealed.headers), sealed.body, n),
         )
 
     def answered(self, row: DeliveryRow, answer: int | str) -> None:

@@ -4,6 +4,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
+from .fawry import FAWRY
 from .paymob import PAYMOB
 from .paypal import PAYPAL
 from .psp import Kind
@@ -11,6 +12,7 @@ from .psp import Kind
 PSPS: Final[dict[str, Kind]] = {
     "paymob": PAYMOB,
     "paypal": PAYPAL,
+    "fawry": FAWRY,
 }
 """Name in the configuration, the ledger and the faults → the PSP. A new one is one line here."""
 

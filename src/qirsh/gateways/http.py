@@ -78,6 +78,25 @@ class PspClient:
             GatewayMisconfigured: 401 or 403.
             GatewayRejected: any other 4xx; `answer` holds the status and the parsed body.
         """
+        body = _parsed(
+            await self.call_raw(method, path, effect=effect, json=json, form=form, headers=headers, params=params)
+        )
+        if body is None:
+            raise self._unreadable(effect)
+        return body
+
+    async def call_raw(
+        self,
+        method: str,
+        path: str,
+        *,
+        effect: Effect,
+        json: object = None,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """As `call`, with the body of a 2xx answer as it came: text, or JSON whose numbers must not become floats."""
         kind, data = "application/json", None if json is None else msgspec.json.encode(json)
         if form is not None:
             kind, data = "application/x-www-form-urlencoded", urlencode(form).encode()
@@ -89,12 +108,9 @@ class PspClient:
             headers={"Content-Type": kind, "Accept": "application/json", **(headers or {})},
             params=params,
         )
-        body = _parsed(raw)
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            if body is None:
-                raise self._unreadable(effect)
-            return body
-        raise self._refusal(effect, PspAnswer(status, body), retry_after)
+            return raw
+        raise self._refusal(effect, PspAnswer(status, _parsed(raw)), retry_after)
 
     async def fetch(self, path: str, *, at_most_bytes: int) -> tuple[int, bytes]:
         """Read a small public file as it is, with its status: nothing is followed, parsed or judged.

@@ -5,6 +5,8 @@ from importlib.metadata import entry_points
 from typing import Final
 
 from qirsh.gateways.base import GatewayKind
+from qirsh.gateways.fawry import Credentials as FawryCredentials
+from qirsh.gateways.fawry import Fawry
 from qirsh.gateways.paymob import Credentials as PaymobCredentials
 from qirsh.gateways.paymob import Paymob
 from qirsh.gateways.paypal import Credentials as PaypalCredentials
@@ -13,6 +15,7 @@ from qirsh.gateways.paypal import PayPal
 GATEWAYS: Final[dict[str, GatewayKind]] = {
     "paymob": GatewayKind(PaymobCredentials, Paymob),
     "paypal": GatewayKind(PaypalCredentials, PayPal),
+    "fawry": GatewayKind(FawryCredentials, Fawry),
 }
 """Name in the configuration → how the gateway is made. A new one is one line here."""
 
