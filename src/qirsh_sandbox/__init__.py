@@ -3,5 +3,6 @@
 from .app import Sandbox, start
 from .config import PaymobConfig, PaypalConfig, SandboxConfig
 from .registry import credentials
+from .stripe_config import StripeConfig
 
-__all__ = ["PaymobConfig", "PaypalConfig", "Sandbox", "SandboxConfig", "credentials", "start"]
+__all__ = ["PaymobConfig", "PaypalConfig", "Sandbox", "SandboxConfig", "StripeConfig", "credentials", "start"]

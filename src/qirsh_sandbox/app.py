@@ -97,6 +97,11 @@ def _guarded(psp: str, route: Route, faults: Faults) -> Handler:
 
     async def handler(request: web.Request) -> web.StreamResponse:
         fault = faults.take(psp, route.operation, request.path) if route.operation else None
-        return await work(request, 0.0) if fault is None else await disturb(faults, fault, request, work)
+        if fault is None:
+            return await work(request, 0.0)
+        answer = await disturb(faults, fault, request, work)
+        if fault.kind == "error_after_accept":
+            await route.lost(request, answer.status)
+        return answer
 
     return handler

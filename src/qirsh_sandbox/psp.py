@@ -16,6 +16,7 @@ from .store import Store
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Claim = Callable[[web.Request], AbstractContextManager[None]]
+Lost = Callable[[web.Request, int], Awaitable[None]]
 Operation = Literal["token", "register", "capture", "lookup", "refund", "verify", "webhook"]
 State = Literal["open", "paid", "partially_refunded", "refunded", "voided", "expired", "failed"]
 Act = Literal["pay", "decline", "cancel", "expire", "refund", "review", "release", "deny", "reverse"]
@@ -50,10 +51,15 @@ def _no_claim(_request: web.Request) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+async def _forget(_request: web.Request, _status: int) -> None:
+    """Most PSPs keep no error: a repeat is answered anew."""
+
+
 class Route(NamedTuple):
     """One path of a PSP; `operation` says which faults hit it, None that none does.
 
     `claim` is held while the PSP works on a call, a `slow` fault's time included; it may refuse the call.
+    `lost` hears that a call was done and its caller given an error with this status instead of the answer.
     """
 
     method: Literal["GET", "POST", "PUT"]
@@ -61,6 +67,7 @@ class Route(NamedTuple):
     handler: Handler
     operation: Operation | None = None
     claim: Claim = _no_claim
+    lost: Lost = _forget
 
 
 class PayerCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,11 +8,13 @@ from .fawry import FAWRY
 from .paymob import PAYMOB
 from .paypal import PAYPAL
 from .psp import Kind
+from .stripe import STRIPE
 
 PSPS: Final[dict[str, Kind]] = {
     "paymob": PAYMOB,
     "paypal": PAYPAL,
     "fawry": FAWRY,
+    "stripe": STRIPE,
 }
 """Name in the configuration, the ledger and the faults → the PSP. A new one is one line here."""
 

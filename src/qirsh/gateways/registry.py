@@ -11,11 +11,14 @@ from qirsh.gateways.paymob import Credentials as PaymobCredentials
 from qirsh.gateways.paymob import Paymob
 from qirsh.gateways.paypal import Credentials as PaypalCredentials
 from qirsh.gateways.paypal import PayPal
+from qirsh.gateways.stripe import Credentials as StripeCredentials
+from qirsh.gateways.stripe import Stripe
 
 GATEWAYS: Final[dict[str, GatewayKind]] = {
     "paymob": GatewayKind(PaymobCredentials, Paymob),
     "paypal": GatewayKind(PaypalCredentials, PayPal),
     "fawry": GatewayKind(FawryCredentials, Fawry),
+    "stripe": GatewayKind(StripeCredentials, Stripe),
 }
 """Name in the configuration → how the gateway is made. A new one is one line here."""
 
