@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from qirsh.store.embedded import EmbeddedPostgres
 from qirsh.store.migrate import migrate
-from world import Cache, Shop, World, shop_listening, system
+from world import Cache, Process, Shop, World, free_port, shop_listening, system
 
 
 class NewDatabase(Protocol):

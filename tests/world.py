@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -177,9 +178,18 @@ class World:
         await self.client.delete(f"{self.sandbox}/__sandbox/faults")
 
     async def advance(self, seconds: float) -> None:
-        """Move the clock of the PSPs, and of everything that follows it, forward."""
+        """Move the clock of the PSPs forward, and wait until the server has followed; workers do as soon."""
         answer = await self.client.post(f"{self.sandbox}/__sandbox/clock", json={"advance_seconds": seconds})
         assert answer.status_code < 300, answer.text
+        offset = float(answer.json()["offset_seconds"])
+
+        async def followed() -> bool:
+            headers = {"authorization": f"Bearer {OPERATOR_KEY}"}
+            metrics = (await self.client.get(f"{self.api}/metrics", headers=headers)).text
+            found = re.search(r"(?m)^qirsh_clock_offset_seconds (\S+)$", metrics)
+            return found is not None and float(found[1]) >= offset - 0.001
+
+        await eventually(followed, "the server's clock to follow")
 
     async def deliveries(self, draft_id: str) -> list[dict[str, Any]]:
         """The webhooks the PSP recorded for a draft."""
@@ -315,8 +325,11 @@ def write_config(
 ) -> Path:
     """A configuration for servers that talk to the sandbox; `psps` is the folder of its state, for PayPal's trust file.
 
-    A keyword called as a gateway changes keys of its section; None takes the section out.
+    A keyword called as a gateway changes keys of its section; None takes the section out. Where there is Paymob, what
+    both it and Fawry take is Paymob's alone unless `routes` says otherwise, so that its faults are seen as they are.
     """
+    if more.get("paymob", {}) is not None:
+        more.setdefault("routes", {"card": {"EGP": ["paymob"]}, "vodafone_cash": {"EGP": ["paymob"]}})
     config: dict[str, Any] = {
         "dev": True,
         "database_url": database_url,

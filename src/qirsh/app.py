@@ -18,6 +18,7 @@ from qirsh.errors import GatewayError
 from qirsh.gateways.base import Gateway, Surroundings
 from qirsh.gateways.http import Effect, PspClient
 from qirsh.gateways.registry import installed
+from qirsh.metrics import CLOCK_OFFSET
 from qirsh.payments import Payments
 from qirsh.routing import PaymentMethodRouter
 from qirsh.settings import Settings
@@ -135,3 +136,4 @@ async def _follow_once(clock: Clock, sandbox: PspClient) -> None:
     with suppress(GatewayError):
         answer = await sandbox.call("GET", "/__sandbox/clock", effect=Effect.READS)
         clock.offset = timedelta(seconds=answer["offset_seconds"])
+        CLOCK_OFFSET.set(answer["offset_seconds"])

@@ -17,3 +17,6 @@ BREAKERS: Final = Gauge(
     "1 for the state that a gateway's circuit breaker is in, 0 for the others.",
     ["gateway", "state"],
 )
+CLOCK_OFFSET: Final = Gauge(
+    "qirsh_clock_offset_seconds", "How far `qirsh dev` is ahead of the machine, with the sandbox."
+)

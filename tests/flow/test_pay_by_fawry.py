@@ -3,7 +3,7 @@
 import json
 import tomllib
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,9 @@ def fawry_alone(running_world: World, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-async def fawry(world: World, fawry_alone: str) -> AsyncIterator[World]:
+def fawry(world: World, fawry_alone: str) -> World:
     """The world with that server in front; notifications still come to the world's own."""
-    yield replace(world, api=fawry_alone)
+    return replace(world, api=fawry_alone)
 
 
 def a_fawry_request(method: str = "fawry", **fields: Any) -> dict[str, Any]:
@@ -109,7 +109,7 @@ async def test_a_reference_nobody_pays_fails_when_fawry_says_so(world: World) ->
 
 
 async def test_a_reference_ends_by_fawrys_clock_with_the_draft(world: World) -> None:
-    """paymentExpiry is the draft's own end, so both sides let go at the same time."""
+    """PaymentExpiry is the draft's own end, so both sides let go at the same time."""
     draft_id = (await begun(world))["paymentDraftId"]
 
     await world.advance(2 * DAY + 5)
