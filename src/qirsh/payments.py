@@ -189,7 +189,7 @@ class Payments:
     def _drafted(self, request: DraftRequest, product: Product | None) -> PaymentDraft:
         """A new draft, priced by the catalogue and routed."""
         amount = priced(product, request, self._router.currencies(request.method))
-        gateways = self._router.pick(request.method, amount.currency)
+        gateways = self._router.takers(request.method, amount)
         assert product is not None
         now = self._clock.now()
         return PaymentDraft(

@@ -189,7 +189,7 @@ class Registrar:
     def _route(self, draft: PaymentDraft) -> list[str]:
         """The row's own gateway first: that is where an earlier try may have left something."""
         try:
-            others = self._router.pick(draft.request.method, draft.amount.currency)
+            others = self._router.takers(draft.request.method, draft.amount)
         except MethodNotSupported:
             others = ()
         return [draft.gateway, *(name for name in others if name != draft.gateway)]

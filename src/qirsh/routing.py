@@ -7,7 +7,7 @@ from typing import Final
 from qirsh.errors import MethodNotSupported
 from qirsh.gateways.base import Profile
 from qirsh.methods import Method
-from qirsh.money import EXPONENTS
+from qirsh.money import EXPONENTS, Money
 
 Routes = Mapping[Method, Mapping[str, Sequence[str]]]
 
@@ -41,7 +41,7 @@ class PaymentMethodRouter:
         wrote anything, a gateway that no built-in route of the method names comes last, so that one installed
         beside Qirsh is used.
         """
-        configured = {profile.name: profile for profile in profiles}
+        self._configured = configured = {profile.name: profile for profile in profiles}
         self._routes = {
             (method, currency): gateways
             for method in Method
@@ -63,9 +63,28 @@ class PaymentMethodRouter:
             raise MethodNotSupported(f"No configured gateway takes {method} in {currency}.")
         return gateways
 
+    def takers(self, method: Method, amount: Money) -> Sequence[str]:
+        """The gateways to try for this amount, in order; never empty.
+
+        Raises:
+            MethodNotSupported: no configured gateway takes this amount by this method.
+        """
+        takers = self._takers(method, amount)
+        if not takers:
+            raise MethodNotSupported(f"No configured gateway takes {amount.major} {amount.currency} by {method}.")
+        return takers
+
+    def can_take(self, method: Method, amount: Money) -> bool:
+        """Whether any configured gateway takes this amount by this method."""
+        return bool(self._takers(method, amount))
+
     def currencies(self, method: Method) -> frozenset[str]:
         """The currencies in which this method can be taken."""
         return self._currencies[method]
+
+    def _takers(self, method: Method, amount: Money) -> Sequence[str]:
+        gateways = self._routes.get((method, amount.currency), ())
+        return [name for name in gateways if self._configured[name].takes(amount)]
 
 
 def _possible(

@@ -1,12 +1,14 @@
 """PaymentMethodRouter: payment method × currency → gateways, in the order they are tried."""
 
+from dataclasses import replace
+
 import pytest
 from unit_drafts import WHOLE
 
 from qirsh.errors import MethodNotSupported
 from qirsh.gateways.base import Profile, SignaturePlace
 from qirsh.methods import METHODS, Method
-from qirsh.money import EXPONENTS
+from qirsh.money import EXPONENTS, Money
 from qirsh.routing import ANY, ROUTES, PaymentMethodRouter, Routes
 
 PAYPAL_CURRENCIES = frozenset({"USD", "EUR", "GBP"})
@@ -193,3 +195,19 @@ def test_the_currencies_of_a_method_are_those_that_pick_takes() -> None:
 def test_what_was_picked_cannot_change_the_route() -> None:
     """Registration walks the list while others pick from it."""
     assert isinstance(ALL.pick(Method.CARD, "EGP"), tuple)
+
+
+def test_a_gateway_that_cannot_take_the_amount_is_passed_over() -> None:
+    """Some PSPs take fewer decimals than a currency has; a payer must not be offered what would be refused."""
+
+    def even(amount: Money) -> bool:
+        return amount.amount_minor % 10 == 0
+
+    router = PaymentMethodRouter([replace(PAYMOB, takes=even), FAWRY])
+    assert list(router.takers(Method.CARD, Money(1010, "EGP"))) == ["paymob", "fawry"]
+    assert list(router.takers(Method.CARD, Money(1011, "EGP"))) == ["fawry"]
+    alone = PaymentMethodRouter([replace(PAYMOB, takes=even)])
+    assert alone.can_take(Method.CARD, Money(1010, "EGP"))
+    assert not alone.can_take(Method.CARD, Money(1011, "EGP"))
+    with pytest.raises(MethodNotSupported, match=r"10\.11 EGP"):
+        alone.takers(Method.CARD, Money(1011, "EGP"))

@@ -166,7 +166,9 @@ async def methods(request: Plain, product_id: str, currency: str | None = None) 
         _offer(product, method, priced_in)
         for method in Method
         for priced_in in sorted(product.prices)
-        if product.purchasable and currency in {None, priced_in} and priced_in in services.router.currencies(method)
+        if product.purchasable
+        and currency in {None, priced_in}
+        and services.router.can_take(method, Money(product.prices[priced_in], priced_in))
     ]
     return Response(
         {"product_id": product.id, "name": product.name, "methods": offered}, headers={"Cache-Control": "no-cache"}

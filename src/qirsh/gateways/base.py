@@ -13,6 +13,7 @@ from uuid import UUID
 from qirsh.actions import PaymentAction
 from qirsh.draft import GatewayEvent, PaymentDraft
 from qirsh.methods import Method
+from qirsh.money import Money
 
 
 class Standing(StrEnum):
@@ -58,6 +59,10 @@ class SignaturePlace:
                 return f'"{self.name}"'.encode() in delivery.body
 
 
+def _any_amount(_amount: Money) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Everything the core may know of a gateway without calling it."""
@@ -70,6 +75,8 @@ class Profile:
     """How a look-up can find what was registered: by our draft id, or only by an id the PSP gave."""
     idempotent_for: Mapping[str, timedelta] = field(default_factory=dict)
     """How long the PSP honours our key for "register", "capture" or "refund"; without one, never resent blind."""
+    takes: Callable[[Money], bool] = _any_amount
+    """Whether an amount in one of the currencies can be taken: some PSPs take fewer decimals than a currency has."""
     partial_refunds: bool = False
     """Whether less than all can be given back."""
     unrefundable: frozenset[Method] = frozenset()

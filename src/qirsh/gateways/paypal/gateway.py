@@ -46,7 +46,7 @@ from qirsh.gateways.paypal.certificates import (
 from qirsh.gateways.paypal.issues import CAPTURE_ENDS, CAPTURE_LIVES, CaptureAnswer, reason_of, refund_advice
 from qirsh.gateways.paypal.orders import DEAD, NAME, PAID, Capture, Links, Order, Refund, page, read, told
 from qirsh.gateways.paypal.refunds import DONE, answered, given_back
-from qirsh.gateways.paypal.requests import CURRENCIES, order_request, refund_request
+from qirsh.gateways.paypal.requests import CURRENCIES, is_taken, order_request, refund_request
 from qirsh.gateways.paypal.webhooks import SIGNATURE_HEADER, read_event, verify
 from qirsh.methods import Method
 
@@ -64,6 +64,7 @@ PROFILE: Final = Profile(
     currencies=CURRENCIES,
     signature_place=SignaturePlace("header", SIGNATURE_HEADER),
     found_by="own_id",
+    takes=is_taken,
     idempotent_for=IDEMPOTENT_FOR,
     partial_refunds=True,
 )

@@ -81,6 +81,15 @@ def refund_request(order: RefundOrder) -> dict[str, Any]:
     return {**body, "note_to_payer": note} if note else body
 
 
+def is_taken(money: Money) -> bool:
+    """Whether PayPal can write this amount."""
+    try:
+        value_of(money)
+    except GatewayRejected:
+        return False
+    return True
+
+
 def value_of(money: Money) -> str:
     """An amount as PayPal writes it.
 

@@ -56,6 +56,15 @@ def wire_amount(money: Money) -> int:
     return amount
 
 
+def is_taken(money: Money) -> bool:
+    """Whether Stripe can count this amount."""
+    try:
+        wire_amount(money)
+    except GatewayRejected:
+        return False
+    return True
+
+
 def money_of(amount: int, currency: str) -> Money:
     """An amount that Stripe told; one that equals no draft's where it is no money we know."""
     code = currency.upper()

@@ -34,7 +34,7 @@ from qirsh.gateways.base import (
 )
 from qirsh.gateways.stripe.account import Account
 from qirsh.gateways.stripe.credentials import Credentials
-from qirsh.gateways.stripe.currencies import CURRENCIES
+from qirsh.gateways.stripe.currencies import CURRENCIES, is_taken
 from qirsh.gateways.stripe.forms import NAME, refund_form, session_form
 from qirsh.gateways.stripe.objects import FAILED_REFUNDS, Refund, Session, told
 from qirsh.gateways.stripe.refusals import is_kept
@@ -52,6 +52,7 @@ PROFILE: Final = Profile(
     currencies=CURRENCIES,
     signature_place=SignaturePlace("header", SIGNATURE_HEADER),
     found_by="merchant_reference",
+    takes=is_taken,
     # https://docs.stripe.com/api/idempotent_requests: keys may be forgotten once they are 24 hours old.
     idempotent_for=MappingProxyType({"register": timedelta(hours=24), "refund": timedelta(hours=24)}),
     partial_refunds=True,
