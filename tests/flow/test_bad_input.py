@@ -92,7 +92,7 @@ LIMITS: Final = [
     (a_request(payment_method="CARD"), 422, "method_not_supported"),
     (a_request(payment_method=""), 422, "method_not_supported"),
     (a_request(payment_method="card\x00"), 422, "method_not_supported"),
-    (a_request(payment_method="mobile_wallet", payer={"phone": "01012345678"}), 422, "method_not_supported"),
+    (a_request(payment_method="google_pay"), 422, "method_not_supported"),
     (a_request(payment_method="apple_pay"), 422, "method_not_supported"),
     (a_request(payment_method="kiosk", currency="USD", product_amount="10.00"), 422, "method_not_supported"),
     (a_request(product_id="no-such-product"), 404, "product_not_found"),

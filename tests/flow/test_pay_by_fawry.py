@@ -109,7 +109,7 @@ async def test_a_reference_nobody_pays_fails_when_fawry_says_so(world: World) ->
 
 
 async def test_a_reference_ends_by_fawrys_clock_with_the_draft(world: World) -> None:
-    """PaymentExpiry is the draft's own end, so both sides let go at the same time."""
+    """Its paymentExpiry is the draft's own end, so both sides let go at the same time."""
     draft_id = (await begun(world))["paymentDraftId"]
 
     await world.advance(2 * DAY + 5)

@@ -14,7 +14,7 @@ from qirsh.draft import DeclineCode, GatewayEvent, Kind
 from qirsh.gateways.base import Standing
 from qirsh.gateways.fawry.codes import DECLINES
 from qirsh.gateways.fawry.signing import two_decimals
-from qirsh.money import MAX_AMOUNT_MINOR, Money
+from qirsh.money import Money
 
 NAME: Final = "fawry"
 
@@ -25,9 +25,6 @@ GIVEN_BACK: Final = frozenset({"REFUNDED", "PARTIAL_REFUNDED"})
 """Told with the original amount alone: how much went back is not said."""
 CARD_METHODS: Final = frozenset({"CARD", "PayUsingCC"})
 """How Fawry spells a card, of which we take any on its hosted checkout only."""
-
-_NO_MONEY: Final = Money(0, "EGP")
-"""An amount that equals no draft's, so that a sum that is none ends in review."""
 
 
 class Order(
@@ -75,11 +72,13 @@ class Order(
 
     @property
     def amount(self) -> Money:
-        """What the order is about, without the fees that `paymentAmount` includes."""
+        """What the order is about, without the fees that `paymentAmount` includes.
+
+        What is no amount is nothing, which equals no draft's, so that it ends in review.
+        """
         sum_asked = self.payment_amount if self.order_amount is None else self.order_amount
         text = None if sum_asked is None else two_decimals(sum_asked)
-        minor = int(text.replace(".", "")) if text else 0
-        return Money(minor, "EGP") if minor <= MAX_AMOUNT_MINOR else _NO_MONEY
+        return Money(int(text.replace(".", "")) if text else 0, "EGP")
 
     @property
     def signed_text(self) -> str | None:

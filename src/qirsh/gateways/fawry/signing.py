@@ -12,7 +12,7 @@ from typing import Any, Final
 
 PIASTRE: Final = Decimal("0.01")
 LARGEST: Final = Decimal(10**13)
-"""More than any amount of ours in pounds: past it a number is not written out."""
+"""In pounds, just past what Money holds: from here on a number is not written out."""
 
 
 def digest(security_key: str, *texts: str) -> str:
@@ -61,7 +61,8 @@ def two_decimals(amount: Decimal) -> str | None:
     """An amount as it is signed, "20.50"; None for what is no amount."""
     if not amount.is_finite() or not 0 <= amount < LARGEST:
         return None
-    return f"{amount.quantize(PIASTRE, ROUND_HALF_UP):f}"
+    rounded = amount.quantize(PIASTRE, ROUND_HALF_UP)
+    return f"{rounded:f}" if rounded < LARGEST else None
 
 
 _AMOUNTS: Final = frozenset({"amount", "price", "refundAmount"})
