@@ -79,7 +79,7 @@ async def test_each_delivery_is_signed_anew_and_sent_again_until_it_is_taken(tmp
         shop.answers = [500]
         await shop.charge()
         async with asyncio.timeout(5):
-            while (await shop.deliveries())[0]["answer"] is None:
+            while (await shop.deliveries())[0]["answer"] is None:  # noqa: ASYNC110 - the state of another server
                 await asyncio.sleep(0.005)
         await shop.advance(3)
         one, two = await shop.told("NEW", "NEW")

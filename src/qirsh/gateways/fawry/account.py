@@ -137,7 +137,7 @@ class Account:
         if reason:
             body["reason"] = reason
         body["signature"] = refund_signature(body, self._secret)
-        _refuse(_read(Charge, await self._post(REFUND, body)).status_code)
+        _refuse(_read(_Answer, await self._post(REFUND, body)).status_code)
 
     async def aclose(self) -> None:
         """Close the connections to Fawry."""
@@ -177,8 +177,11 @@ class Account:
         return order
 
 
-class _Refusal(msgspec.Struct, frozen=True, rename="camel"):
+class _Answer(msgspec.Struct, frozen=True, rename="camel"):
     status_code: Any = None
+
+
+class _Page(_Answer, frozen=True, rename="camel"):
     url: str | None = None
     redirect_url: str | None = None
 
@@ -195,7 +198,7 @@ def _refuse(status_code: object) -> None:
 def _page_of(raw: bytes) -> str:
     """The address in an answer: plain text, a JSON string, or in an object."""
     try:
-        answer = msgspec.json.decode(raw, type=_Refusal | str)
+        answer = msgspec.json.decode(raw, type=_Page | str)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return raw.decode(errors="replace").strip()
     if isinstance(answer, str):
