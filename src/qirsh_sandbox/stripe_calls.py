@@ -7,6 +7,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ from .stripe_records import Kept
 VERSION: Final = "2026-10-28.endive"
 
 _KEPT_SECONDS: Final = 24 * 3600  # documented: pruned after at least 24 hours; here after exactly so many
-_MAX_KEY: Final = 255
+_KEY: Final = re.compile(r"[ -~]{1,255}\Z")
+_VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ -~]{0,200}\Z")
 
 
 class Call(NamedTuple):
@@ -115,12 +117,14 @@ class Calls:
 
     def _let_in(self, request: web.Request, text: str) -> Call:
         given = _given_key(request.headers.get("Authorization", ""))
-        if not hmac.compare_digest(given.encode(), self._secret_key.encode()):
+        if not hmac.compare_digest(given.encode(errors="replace"), self._secret_key.encode()):
             raise unauthorized(given)
-        key = request.headers.get("Idempotency-Key")
-        if key is not None and len(key) > _MAX_KEY:
-            raise invalid("The Idempotency-Key must be at most 255 characters.", "idempotency_key_too_long")
+        key = request.headers.get("Idempotency-Key") or None
+        if key is not None and not _KEY.match(key):
+            raise invalid("The Idempotency-Key must be at most 255 visible characters.")
         version = request.headers.get("Stripe-Version", VERSION)
+        if not _VERSION.match(version):
+            raise invalid("Invalid Stripe API version.")
         identity = f"req_{secrets.token_urlsafe(10).replace('-', 'A').replace('_', 'B')}"
         return Call(identity, version, key, decode(text), f"{request.scheme}://{request.host}")
 

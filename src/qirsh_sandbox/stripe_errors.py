@@ -41,6 +41,7 @@ def unauthorized(key: str) -> Rejected:
     """Return the 401 of a missing or a wrong key, most of which is not shown."""
     if not key:
         return invalid("You did not provide an API key. Put it into the header Authorization: Bearer.", status=401)
+    key = key.encode(errors="replace").decode()
     return invalid(f"Invalid API Key provided: {key[:4]}****{key[-4:] if len(key) > 12 else ''}", status=401)  # noqa: PLR2004 - as Stripe shows it
 
 

@@ -9,9 +9,13 @@ from typing import Any, Final, NamedTuple
 
 from .stripe_errors import invalid
 from .stripe_money import is_known, is_too_small, step
-from .stripe_params import integer, known, lacking, mapping, required
+from .stripe_params import integer, known, lacking, mapping, required, text
 
 _URL: Final = re.compile(r"https?://[^\s/?#]+\S*\Z")
+_SAID: Final = ("client_reference_id", "success_url", "cancel_url", "customer_email", "locale")
+_LONGEST_REFERENCE: Final = 200  # documented
+_MOST_ITEMS: Final = 100  # documented
+_LARGEST: Final = 99_999_999  # documented: eight digits
 _LIFE: Final = range(30 * 60, 24 * 3600 + 1)  # documented: 30 minutes to 24 hours
 _SLACK: Final = 5  # seconds that a request may take on its way
 
@@ -96,34 +100,17 @@ def read_session(form: dict[str, Any], now: float, version: str) -> SessionReque
         )
     if required(form, "mode") != "payment":
         raise invalid("Invalid mode: the sandbox plays payment only.", None, "mode")
-    items = form.get("line_items")
-    if not isinstance(items, list) or not items:
-        raise lacking("line_items")
-    read = [_line(item, f"line_items[{number}]") for number, item in enumerate(items)]
-    currency = read[0]["currency"]
-    if any(line["currency"] != currency for line in read):
-        raise invalid("All prices must have the same currency.", None, "line_items")
-    amount = sum(line["unit_amount"] * line["quantity"] for line in read)
-    if is_too_small(amount, currency):
-        raise invalid("The Checkout Session's total amount due must add up to at least $0.50 usd", "amount_too_small")
+    lines, amount = _lines(form)
     data = mapping(form, "payment_intent_data", _NESTED["payment_intent_data"])
-    for name in ("success_url", "cancel_url"):
-        url = required(form, name) if name == "success_url" else form.get(name)
-        if url is not None and not (isinstance(url, str) and _URL.match(url)):
-            raise invalid(f"Not a valid URL: {url}", "url_invalid", name)
-    if form.get("locale", "auto") not in _LOCALES.split():
-        raise invalid(f"Invalid locale: must be one of {_LOCALES}", None, "locale")
-    said: dict[str, Any] = {
-        name: form[name]
-        for name in ("client_reference_id", "success_url", "cancel_url", "customer_email", "locale")
-        if name in form
-    }
-    if "description" in data:
-        said["description"] = data["description"]
+    _check_page(form)
+    text(form, "client_reference_id", longest=_LONGEST_REFERENCE)
+    said: dict[str, Any] = {name: value for name in _SAID if (value := text(form, name)) is not None}
+    if (description := text(data, "description", "payment_intent_data")) is not None:
+        said["description"] = description
     return SessionRequest(
         amount,
-        currency,
-        read[0],
+        lines[0]["currency"],
+        lines[0],
         _expiry(form, now),
         _metadata(form, "metadata"),
         _metadata(data, "payment_intent_data[metadata]"),
@@ -138,16 +125,34 @@ def read_refund(form: dict[str, Any]) -> RefundRequest:
         Rejected: as above.
     """
     known(form, _REFUND)
-    payment, charge = form.get("payment_intent"), form.get("charge")
+    payment, charge, reason = text(form, "payment_intent"), text(form, "charge"), text(form, "reason")
     if not payment and not charge:
         raise invalid("One of the following params should be provided for this request: payment_intent or charge.")
-    reason = form.get("reason")
     if reason is not None and reason not in _REASONS:
         raise invalid(f"Invalid reason: must be one of {', '.join(sorted(_REASONS))}", None, "reason")
     amount = integer(form["amount"], "amount") if "amount" in form else None
     if amount is not None and amount < 1:
         raise invalid("Invalid positive integer", "parameter_invalid_integer", "amount")
     return RefundRequest(payment, charge, amount, reason, _metadata(form, "metadata"))
+
+
+def _lines(form: Mapping[str, Any]) -> tuple[list[dict[str, Any]], int]:
+    """Read what is sold, and what it costs in all: in one currency, and worth what Stripe takes."""
+    items = form.get("line_items")
+    if not isinstance(items, list) or not items:
+        raise lacking("line_items")
+    if len(items) > _MOST_ITEMS:
+        raise invalid(f"Invalid array: at most {_MOST_ITEMS} items", None, "line_items")
+    lines = [_line(item, f"line_items[{number}]") for number, item in enumerate(items)]
+    currency = lines[0]["currency"]
+    if any(line["currency"] != currency for line in lines):
+        raise invalid("All prices must have the same currency.", None, "line_items")
+    amount = sum(line["unit_amount"] * line["quantity"] for line in lines)
+    if amount > _LARGEST:
+        raise invalid("Amount must be no more than 999999.99", "amount_too_large")
+    if is_too_small(amount, currency):
+        raise invalid("The Checkout Session's total amount due must add up to at least $0.50 usd", "amount_too_small")
+    return lines, amount
 
 
 def _line(item: Any, param: str) -> dict[str, Any]:  # noqa: ANN401 - text, or what is nested
@@ -160,7 +165,8 @@ def _line(item: Any, param: str) -> dict[str, Any]:  # noqa: ANN401 - text, or w
     if not price:
         raise lacking(f"{param}[price_data]")
     inside = f"{param}[price_data]"
-    currency = str(required(price, "currency", inside)).lower()
+    required(price, "currency", inside)
+    currency = (text(price, "currency", inside) or "").lower()
     if not is_known(currency):
         raise invalid(f"Invalid currency: {currency}", None, f"{inside}[currency]")
     unit_amount = integer(required(price, "unit_amount", inside), f"{inside}[unit_amount]")
@@ -168,12 +174,26 @@ def _line(item: Any, param: str) -> dict[str, Any]:  # noqa: ANN401 - text, or w
         raise invalid("Invalid amount for this currency", "parameter_invalid_integer", f"{inside}[unit_amount]")
     product = mapping(price, "product_data", _NESTED["product_data"], inside)
     quantity = integer(required(item, "quantity", param), f"{param}[quantity]")
+    if quantity < 1:
+        raise invalid("Invalid positive integer", "parameter_invalid_integer", f"{param}[quantity]")
+    required(product, "name", f"{inside}[product_data]")
     return {
         "currency": currency,
         "unit_amount": unit_amount,
         "quantity": quantity,
-        "name": str(required(product, "name", f"{inside}[product_data]")),
+        "name": text(product, "name", f"{inside}[product_data]"),
     }
+
+
+def _check_page(form: Mapping[str, Any]) -> None:
+    """Check where the payer comes back to, and the language of the page."""
+    required(form, "success_url")
+    for name in ("success_url", "cancel_url"):
+        url = text(form, name)
+        if url is not None and not _URL.match(url):
+            raise invalid(f"Not a valid URL: {url}", "url_invalid", name)
+    if (text(form, "locale") or "auto") not in _LOCALES.split():
+        raise invalid(f"Invalid locale: must be one of {_LOCALES}", None, "locale")
 
 
 def _expiry(form: Mapping[str, Any], now: float) -> int | None:

@@ -83,6 +83,22 @@ def mapping(holder: Mapping[str, Any], name: str, names: Iterable[str], inside: 
     return value
 
 
+def text(holder: Mapping[str, Any], name: str, inside: str = "", *, longest: int = 5000) -> str | None:
+    """Return a parameter that is a text; None when it is absent.
+
+    Raises:
+        Rejected: it holds others, or is too long.
+    """
+    value, param = holder.get(name), f"{inside}[{name}]" if inside else name
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise invalid("Invalid string", "parameter_invalid_string", param)
+    if len(value) > longest:
+        raise invalid(f"Invalid string: must be at most {longest} characters", "parameter_invalid_string", param)
+    return value
+
+
 def lacking(param: str) -> Rejected:
     """Return the refusal of a call without a parameter that it needs."""
     return invalid(f"Missing required param: {param}.", "parameter_missing", param)

@@ -277,8 +277,8 @@ def test_the_secret_key_travels_over_https(base_url: str) -> None:
     """Plain http is for `qirsh dev`, which reaches the sandbox."""
     with pytest.raises(GatewayMisconfigured, match=r"stripe\.base_url"):
         gateway_of(base_url=base_url, dev=False)
-    assert gateway_of(base_url="https://api.stripe.com", dev=False)
-    assert gateway_of(base_url="http://127.0.0.1:8001", dev=True)
+    gateway_of(base_url="https://api.stripe.com", dev=False)
+    gateway_of(base_url="http://127.0.0.1:8001", dev=True)
 
 
 async def test_an_open_session_is_expired_and_one_that_is_over_is_left_alone() -> None:
