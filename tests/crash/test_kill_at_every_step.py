@@ -32,12 +32,14 @@ INITIATE_STEPS = [
     ("kiosk", "register", "payments/pay"),
     ("paypal", "token", "oauth2/token"),
     ("paypal", "register", "checkout/orders"),
+    ("stripe", "register", "checkout/sessions"),
 ]
 REQUESTS: dict[str, dict[str, Any]] = {
     "card": {},
     "wallet": {"payment_method": "vodafone_cash", "payer": {"phone": "01010101010"}},
     "kiosk": {"payment_method": "kiosk"},
     "paypal": {"payment_method": "paypal", "currency": "USD", "product_amount": "10.00"},
+    "stripe": {"payment_method": "card", "currency": "USD", "product_amount": "10.00"},
 }
 WEBHOOK_STEPS = ["payment_drafts", "webhook_events", "payment_events", "fulfilments", "webhook_deliveries"]
 
@@ -105,7 +107,8 @@ async def killable(killable_system: Killable) -> AsyncIterator[Killable]:
 async def begun_and_killed(system: Killable, request: dict[str, Any], operation: str, kind: str, path: str) -> str:
     """Initiate, and kill the server while it waits for the PSP at this step; returns the draft's id."""
     world = system.world
-    psp = "paypal" if request["payment_method"] == "paypal" else "paymob"
+    psps = {("paypal", "USD"): "paypal", ("card", "USD"): "stripe"}
+    psp = psps.get((request["payment_method"], request["currency"]), "paymob")
     await world.fault(operation, kind, path=path, seconds=30, psp=psp)
     initiating = asyncio.create_task(world.initiate(**request))
     draft_id: str = await eventually(

@@ -81,6 +81,11 @@ EVENTS: dict[str, tuple[str, dict[str, Any], list[GatewayEvent | Hint]]] = {
         paid_session(payment_intent=PAYMENT_ID, metadata=None, client_reference_id="order-17"),
         [fact(Kind.PAID, payment_reference=PAYMENT_ID, amount=USD_10, draft_id=None)],
     ),
+    "somebody else's session, expired": (
+        "checkout.session.expired",
+        session_of(status="expired", metadata={}, client_reference_id=None),
+        [],
+    ),
     "one try failed": (
         "payment_intent.payment_failed",
         payment_of("requires_payment_method", last_payment_error=BROKE, latest_charge="ch_1"),

@@ -92,9 +92,9 @@ def read_event(body: bytes, *, livemode: bool) -> Sequence[GatewayEvent | Hint]:
             return _paid(envelope)
         case "checkout.session.async_payment_failed":
             # Why it failed stands in the payment, which the event only names.
-            return (_of_session(envelope, Kind.FAILED, reason=DeclineCode.PROCESSING_ERROR),)
+            return _ended(envelope, DeclineCode.PROCESSING_ERROR)
         case "checkout.session.expired":
-            return (_of_session(envelope, Kind.FAILED, reason=DeclineCode.EXPIRED),)
+            return _ended(envelope, DeclineCode.EXPIRED)
         case "payment_intent.payment_failed":
             return _declined(envelope)
         case "charge.refunded" | "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated":
@@ -106,26 +106,40 @@ def read_event(body: bytes, *, livemode: bool) -> Sequence[GatewayEvent | Hint]:
 
 
 def _paid(envelope: _Envelope) -> Sequence[GatewayEvent]:
-    """A session is complete before the money has come where the payer chose a slow way to pay: that says nothing."""
+    """Money, if it has come: a session is complete before that where the payer chose a slow way to pay.
+
+    It finds its draft by our id, else by the session's own: money that nobody expected is kept and looked into.
+    """
     session = _object(envelope, Session)
     if not session.paid:
         return ()
-    return (_of_session(envelope, Kind.PAID),)
+    return (
+        GatewayEvent(
+            kind=Kind.PAID,
+            gateway=NAME,
+            event_id=envelope.id,
+            draft_id=session.draft_id,
+            transaction_reference_id=session.id,
+            payment_reference=session.payment_id,
+            amount=session.amount,
+        ),
+    )
 
 
-def _of_session(envelope: _Envelope, kind: Kind, reason: DeclineCode | None = None) -> GatewayEvent:
-    """A fact about a session. It finds its draft by the id in the metadata, else by the session's own."""
+def _ended(envelope: _Envelope, reason: DeclineCode) -> Sequence[GatewayEvent]:
+    """A session that nobody can pay any more. A payment that failed is nobody's, and a session that is not ours too."""
     session = _object(envelope, Session)
-    paid = kind is Kind.PAID
-    return GatewayEvent(
-        kind=kind,
-        gateway=NAME,
-        event_id=envelope.id,
-        draft_id=session.draft_id,
-        transaction_reference_id=session.id,
-        payment_reference=session.payment_id if paid else None,  # a payment that failed is nobody's
-        amount=session.amount if paid else None,
-        reason=reason,
+    if session.draft_id is None:
+        return ()
+    return (
+        GatewayEvent(
+            kind=Kind.FAILED,
+            gateway=NAME,
+            event_id=envelope.id,
+            draft_id=session.draft_id,
+            transaction_reference_id=session.id,
+            reason=reason,
+        ),
     )
 
 
