@@ -92,6 +92,16 @@ async def test_a_kept_error_without_a_refund_stays_a_doubt_and_no_other_key_is_u
     assert {asked.key for asked in fake.posts()} == {KEY}
 
 
+@pytest.mark.parametrize("answer", [(500, error_of("api_error")), (401, error_of()), (200, b"x")])
+async def test_a_list_that_cannot_be_had_leaves_the_doubt_about_the_refund(answer: Answer) -> None:
+    """`GatewayUnavailable` would say that nothing was sent."""
+    async with stripe_and_gateway() as (fake, gateway):
+        fake.answers["POST", REFUNDS] = 500, error_of("api_error")
+        fake.answers["GET", REFUNDS] = answer
+        with pytest.raises(GatewayOutcomeUnknown):
+            await gateway.refund(order_of(), key=KEY)
+
+
 @pytest.mark.parametrize(
     ("answer", "raised", "code"),
     [

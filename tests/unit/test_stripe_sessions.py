@@ -188,10 +188,12 @@ async def test_a_session_that_appears_behind_a_kept_error_is_handed_out() -> Non
         (draft_of(), (500, error_of("api_error"))),
         (draft_of(in_doubt=True), (409, error_of("idempotency_error", code="idempotency_key_in_use"))),
         (draft_of(in_doubt=True), (424, error_of("api_error"))),
+        (draft_of(in_doubt=True), (502, b"<html>")),
+        (draft_of(in_doubt=True), (503, {"detail": "down"})),
     ],
 )
 async def test_no_second_key_is_used_where_the_first_may_still_act(draft: PaymentDraft, answer: Answer) -> None:
-    """An error of a first call, and a call that is still running, say nothing about what is kept."""
+    """A first call, one that is still running, and what a proxy says tell nothing about what is kept."""
     async with stripe_and_gateway() as (fake, gateway):
         fake.answers["GET", SESSIONS] = 200, listed()
         fake.answers["POST", SESSIONS] = answer

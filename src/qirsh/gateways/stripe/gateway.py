@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from qirsh.actions import RedirectUrl
 from qirsh.draft import GatewayEvent, Kind, PaymentDraft
 from qirsh.errors import (
+    GatewayError,
     GatewayMisconfigured,
     GatewayOutcomeUnknown,
     GatewayProtocolError,
@@ -124,11 +125,10 @@ class Stripe:
         try:
             refund = await self._account.create_refund(refund_form(order, payment_id), key)
         except GatewayOutcomeUnknown as error:
-            listed = await self._account.refunds_of(payment_id) if is_kept(error) else ()
-            ours = next((one for one in listed if one.refund_id == order.id), None)
-            if ours is None:
+            found = await self._refunded(order, payment_id) if is_kept(error) else None
+            if found is None:
                 raise
-            refund = ours
+            refund = found
         return _outcome(order, refund, payment_id)
 
     async def cancel(self, draft: PaymentDraft) -> None:
@@ -158,6 +158,14 @@ class Stripe:
         """The draft's session among those since it was made: the one that got furthest, since one page was shown."""
         sessions = await self._account.sessions_of(draft.id, draft.created_at - CLOCK_MARGIN)
         return min(sessions, key=_progress, default=None)
+
+    async def _refunded(self, order: RefundOrder, payment_id: str) -> Refund | None:
+        """The refund of an order in Stripe's list; None where it is not there or the list cannot be had."""
+        try:
+            listed = await self._account.refunds_of(payment_id)
+        except GatewayError:
+            return None  # the doubt about the refund stays, whatever became of the question
+        return next((one for one in listed if one.refund_id == order.id), None)
 
     def _handed_out(self, session: Session) -> Registration:
         """The page of a session, where it can still be paid: https, or the origin we talk to in development."""

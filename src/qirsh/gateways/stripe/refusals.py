@@ -126,13 +126,14 @@ def is_kept(error: GatewayOutcomeUnknown) -> bool:
     """Whether Stripe goes on answering so under this key: a 5xx of its own, or a use with other parameters.
 
     https://docs.stripe.com/api/idempotent_requests: the first answer is kept, a 500 included. A request that is still
-    running (409) or that got no answer is not among them.
+    running (409), one that got no answer, and what something in between answered are not among them.
     """
-    status = error.answer.status if error.answer else None
-    return status is not None and (status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.BAD_REQUEST)
+    status, said = (error.answer.status if error.answer else 0), _read(error)
+    other_parameters = status == HTTPStatus.BAD_REQUEST and said.type == "idempotency_error"
+    return other_parameters or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and said.type is not None)
 
 
-def _read(error: GatewayRejected) -> StripeError:
+def _read(error: GatewayError) -> StripeError:
     try:
         return msgspec.convert(error.answer.body if error.answer else None, _Body).error
     except msgspec.ValidationError:
