@@ -702,7 +702,12 @@ async def test_the_methods_of_a_currency_nobody_takes_are_none(world: World) -> 
         for currency in ("EGP", "USD", "KWD", "%00")
     }
 
-    assert of == {"EGP": ["card", "vodafone_cash", "kiosk"], "USD": ["paypal"], "KWD": [], "%00": []}
+    assert of == {
+        "EGP": ["card", "vodafone_cash", "kiosk"],
+        "USD": ["card", "paypal", "apple_pay", "google_pay"],
+        "KWD": [],
+        "%00": [],
+    }
 
 
 async def test_two_requests_on_one_connection_after_a_refusal_are_both_answered(world: World) -> None:
