@@ -287,9 +287,10 @@ class Server:
 
 
 @contextmanager
-def serving(config: Path) -> Iterator[Server]:
-    """One more server, with a configuration of its own, on a port that the system chooses."""
-    process = Process(QIRSH, "serve", "--port", "0", environment={"QIRSH_CONFIG": str(config)}, ready="ready on ")
+def serving(config: Path, *arguments: str, port: int = 0) -> Iterator[Server]:
+    """One more server, with a configuration of its own, on a port that the system chooses unless told otherwise."""
+    command = (QIRSH, "serve", "--port", str(port), *arguments)
+    process = Process(*command, environment={"QIRSH_CONFIG": str(config)}, ready="ready on ")
     try:
         process.wait_ready()
         line = next(line for line in process.lines if "ready on " in line)

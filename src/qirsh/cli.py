@@ -10,10 +10,12 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from qirsh import dev as whole
 from qirsh import server
 from qirsh.app import configure_logging
+from qirsh.doctor import Finding, Verdict, examine
 from qirsh.errors import GatewayMisconfigured
 from qirsh.settings import CONFIG_NAME, ConfigurationError, Settings, load
 from qirsh.store.cluster import EmbeddedPostgresError
@@ -31,6 +33,8 @@ Port = Annotated[int, typer.Option(min=1, max=65535)]
 AnyPort = Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free")]
 
 DATA_DIR: Final = Path(".qirsh")
+
+_COLOURS: Final = {Verdict.FINE: "green", Verdict.NOTE: "yellow", Verdict.WRONG: "bold red"}
 
 _out = Console(highlight=False)
 _say = partial(_out.print, soft_wrap=True)  # addresses are not to be broken where output is piped
@@ -89,6 +93,24 @@ def migrate(data_dir: DataDir = DATA_DIR) -> None:
 
     with _explained():
         asyncio.run(main())
+
+
+@app.command()
+def doctor(data_dir: DataDir = DATA_DIR) -> None:
+    """What is wrong with this installation, and how to mend it. Exits with 1 when something is."""
+    configure_logging(pretty=True)
+
+    async def main() -> list[Finding]:
+        return [finding async for finding in examine(data_dir.resolve())]
+
+    findings = asyncio.run(main())
+    table = Table("part", "verdict", "found", "how to mend it")
+    for finding in findings:
+        verdict = f"[{_COLOURS[finding.verdict]}]{finding.verdict}[/]"
+        table.add_row(escape(finding.part), verdict, escape(finding.found), escape(finding.mend))
+    _out.print(table)
+    if any(finding.verdict is Verdict.WRONG for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()

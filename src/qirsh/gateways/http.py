@@ -112,7 +112,9 @@ class PspClient:
             return raw
         raise self._refusal(effect, PspAnswer(status, _parsed(raw)), retry_after)
 
-    async def fetch(self, path: str, *, at_most_bytes: int) -> tuple[int, bytes]:
+    async def fetch(
+        self, path: str, *, at_most_bytes: int, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         """Read a small public file as it is, with its status: nothing is followed, parsed or judged.
 
         What is longer comes back cut, one byte over `at_most_bytes`, so that the caller can tell.
@@ -120,7 +122,7 @@ class PspClient:
         Raises:
             GatewayUnavailable: no answer came.
         """
-        status, _, raw = await self._exchange(Effect.READS, "GET", path, at_most_bytes=at_most_bytes)
+        status, _, raw = await self._exchange(Effect.READS, "GET", path, at_most_bytes=at_most_bytes, headers=headers)
         return status, raw
 
     async def aclose(self) -> None:

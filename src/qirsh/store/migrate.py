@@ -52,11 +52,7 @@ async def migrate(database_url: str, *, up_to: int | None = None) -> list[str]:
     Raises:
         MigrationError: the database cannot be used, is newer than this release, or an applied migration was edited.
     """
-    try:
-        connection = await asyncpg.connect(database_url, server_settings={"search_path": "public"})
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        said = str(error) if isinstance(error, asyncpg.PostgresError) else "the URL cannot be read"
-        raise MigrationError(f"The database cannot be used: {said}. Check database_url.") from None
+    connection = await connect(database_url)
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
         await connection.execute(_CREATE_LEDGER)
@@ -65,7 +61,7 @@ async def migrate(database_url: str, *, up_to: int | None = None) -> list[str]:
             for record in await connection.fetch("SELECT number, checksum FROM schema_migrations")
         }
         known = migrations()
-        _check(applied, known)
+        check(applied, known)
         missing = [m for m in known if m.number not in applied and (up_to is None or m.number <= up_to)]
         for migration in missing:
             async with connection.transaction():
@@ -81,7 +77,26 @@ async def migrate(database_url: str, *, up_to: int | None = None) -> list[str]:
         await connection.close()  # and with it the lock
 
 
-def _check(applied: dict[int, str], known: list[Migration]) -> None:
+async def connect(database_url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection of its own to the tables of ours.
+
+    Raises:
+        MigrationError: the database cannot be used.
+        OSError: nobody answers there.
+    """
+    try:
+        return await asyncpg.connect(database_url, server_settings={"search_path": "public"})
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        said = str(error) if isinstance(error, asyncpg.PostgresError) else "the URL cannot be read"
+        raise MigrationError(f"The database cannot be used: {said}. Check database_url.") from None
+
+
+def check(applied: dict[int, str], known: list[Migration]) -> None:
+    """Compare what was applied with the migrations of this release.
+
+    Raises:
+        MigrationError: the database is newer, or an applied migration was edited.
+    """
     by_number = {migration.number: migration for migration in known}
     for number, checksum in applied.items():
         if number not in by_number:
