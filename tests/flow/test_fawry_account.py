@@ -15,12 +15,14 @@ from qirsh.gateways.base import RefundOrder, Standing, Surroundings
 from qirsh.gateways.fawry import Credentials, Fawry
 from qirsh.methods import Method
 from qirsh.money import Money
-from world import FAWRY, World
+from qirsh_sandbox import credentials
+from world import World
 
 
 def gateway_of(world: World, **changes: Any) -> Fawry:
     """A gateway at the world's sandbox; what is told of its orders goes to a server that knows no such draft."""
-    keys = Credentials.model_validate({**FAWRY, "base_url": world.sandbox, **changes})
+    account = credentials(world.sandbox, world.psps)["fawry"]
+    keys = Credentials.model_validate({**account, **changes})
     return Fawry(keys, Surroundings(world.api, dev=True, now=lambda: datetime.now(UTC)))
 
 
