@@ -155,7 +155,10 @@ async def test_a_split_that_moves_digits_into_another_order_completes_nobody(wor
     draft_id, delivery = await a_paid_delivery(world)
     obj = obj_of(delivery)
     owner = str(obj["owner"])
-    forged = {**obj, "order": {**obj["order"], "id": int(f"{obj['order']['id']}{owner[0]}")}, "owner": int(owner[1:])}
+    # Digits are moved up to where the rest is a number as it is written: one that began with 0 would sign differently.
+    cut = next(place for place in range(1, len(owner)) if owner[place:] == str(int(owner[place:])))
+    order = {**obj["order"], "id": int(f"{obj['order']['id']}{owner[:cut]}")}
+    forged = {**obj, "order": order, "owner": int(owner[cut:])}
 
     answer = await world.post_webhook(delivery, body=json.dumps({"type": "TRANSACTION", "obj": forged}))
 
