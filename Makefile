@@ -14,6 +14,7 @@ setup: $(STAMP) ## .venv with the locked dependencies and the project in it
 	@echo "Ready: $(BIN)/qirsh --help"
 
 # Done again only when a lock changed. The build backend is locked too, so nothing is fetched without a hash.
+# The lock is whole, so pip resolves nothing: it knows no overrides of pyproject.toml.
 $(STAMP): requirements-dev.lock requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Qirsh needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)."; \
@@ -21,7 +22,7 @@ $(STAMP): requirements-dev.lock requirements.lock
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "'$(PYTHON)' comes without venv. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
