@@ -8,7 +8,6 @@ import binascii
 import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
@@ -19,7 +18,7 @@ from aiohttp import web
 from .psp import World, json_answer
 from .store import Table
 from .stripe_config import StripeConfig
-from .stripe_errors import Rejected, broken, in_flight, invalid, other_parameters, unauthorized
+from .stripe_errors import Rejected, broken, fresh_request_id, in_flight, invalid, other_parameters, unauthorized
 from .stripe_params import decode
 from .stripe_records import Kept
 
@@ -89,6 +88,7 @@ class Calls:
                 body = execute()
                 self._keep(call, fingerprint, 200, body)
         except Rejected as refusal:
+            refusal.headers = {"request-id": call.id}
             if refusal.executed:
                 self._keep(call, fingerprint, refusal.status, refusal.body)
             raise
@@ -125,8 +125,7 @@ class Calls:
         version = request.headers.get("Stripe-Version", VERSION)
         if not _VERSION.match(version):
             raise invalid("Invalid Stripe API version.")
-        identity = f"req_{secrets.token_urlsafe(10).replace('-', 'A').replace('_', 'B')}"
-        return Call(identity, version, key, decode(text), f"{request.scheme}://{request.host}")
+        return Call(fresh_request_id(), version, key, decode(text), f"{request.scheme}://{request.host}")
 
     def _first(self, key: str) -> Kept | None:
         kept = self._kept.get(key)

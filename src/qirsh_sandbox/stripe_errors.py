@@ -1,5 +1,6 @@
 """The fake Stripe's refusals: https://docs.stripe.com/api/errors and https://docs.stripe.com/error-codes."""
 
+import secrets
 from typing import Any, Final
 
 from .psp import Refused
@@ -8,16 +9,21 @@ _DOCS: Final = "https://docs.stripe.com/error-codes/"
 
 
 class Rejected(Refused):
-    """A refusal of one call. `executed`: it came while the call ran, so an Idempotency-Key keeps it."""
+    """A refusal of one call, whose id it carries. `executed`: it came while the call ran, so a key keeps it."""
 
     def __init__(self, status: int, error: dict[str, Any], *, executed: bool) -> None:
-        super().__init__(status, {"error": error})
+        super().__init__(status, {"error": error}, {"request-id": fresh_request_id()})
         self.executed = executed
 
     @property
     def detail(self) -> str:
         """The refusal as one sentence."""
         return str(self.body["error"]["message"])
+
+
+def fresh_request_id() -> str:
+    """Return an id of a call, as every answer carries one: https://docs.stripe.com/api/request_ids."""
+    return f"req_{secrets.token_urlsafe(10).replace('-', 'A').replace('_', 'B')}"
 
 
 def invalid(
