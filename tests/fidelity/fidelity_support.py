@@ -85,6 +85,12 @@ class Judged:
         answer = httpx.post(f"{self.url}/__sandbox/payer", json=body)
         assert answer.status_code == httpx.codes.OK, answer.text
 
+    def fault(self, psp: str, operation: str, kind: str, path: str) -> None:
+        """Let the PSP misbehave once, in a call to this path or in a webhook of this reference."""
+        body = {"psp": psp, "operation": operation, "kind": kind, "path": path}
+        answer = httpx.post(f"{self.url}/__sandbox/faults", json=body)
+        assert answer.status_code == httpx.codes.OK, answer.text
+
 
 @contextmanager
 def judged(folder: Path) -> Iterator[Judged]:
