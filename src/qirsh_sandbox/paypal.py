@@ -165,7 +165,7 @@ class Paypal:
         self._tokens.authenticate(request)
         body = await read_body(request, api=api)
         if len(request.headers.get("PayPal-Request-Id", "")) > _MAX_REQUEST_ID:
-            raise refused(400, [detail("INVALID_STRING_LENGTH", "/PayPal-Request-Id", location="header")], api=api)
+            raise refused(400, [detail("INVALID_STRING_LENGTH", "/PayPal-Request-Id", in_body=False)], api=api)
         order = self._book.orders.get(request.match_info.get("id", "")) if operation == "capture" else None
         _mock(request, operation, api, order)
         return body
@@ -209,7 +209,7 @@ def _mock(request: web.Request, operation: str, api: str, order: Order | None) -
     if name == "INTERNAL_SERVER_ERROR":
         raise refused(500, [], api=api)
     if name not in MOCKS[operation]:
-        raise refused(400, [detail("INVALID_PARAMETER_VALUE", "/PayPal-Mock-Response", name, "header")], api=api)
+        raise refused(400, [detail("INVALID_PARAMETER_VALUE", "/PayPal-Mock-Response", name, in_body=False)], api=api)
     more = [buyer_link(order, "redirect")] if name == "INSTRUMENT_DECLINED" and order is not None else ()
     raise refused(status_of(name), [detail(name)], api=api, more=more)
 

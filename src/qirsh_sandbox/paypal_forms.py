@@ -154,7 +154,9 @@ async def read_body(request: web.Request, *, api: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise refused(400, [detail("MALFORMED_REQUEST_JSON", "/")], api=api) from None
+        # Payments lists no such issue as Orders has.
+        name = "MALFORMED_REQUEST_JSON" if api == "orders" else "INVALID_PARAMETER_SYNTAX"
+        raise refused(400, [detail(name, "/")], api=api) from None
 
 
 def read_order(body: dict[str, Any], *, has_request_id: bool) -> OrderRequest:

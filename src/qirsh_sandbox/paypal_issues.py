@@ -41,13 +41,15 @@ _DESCRIPTIONS: Final = {
     " precision is supported.",
     "CAPTURE_FULLY_REFUNDED": "The capture has already been fully refunded",
     "DECIMAL_PRECISION": "If the currency supports decimals, only two decimal place precision is supported.",
-    "DECIMALS_NOT_SUPPORTED": "Currency does not support decimals.",
+    "DECIMALS_NOT_SUPPORTED": "Currency does not support decimals. Please refer to"
+    " https://developer.paypal.com/docs/api/reference/currency-codes/ for more information.",
     "DUPLICATE_INVOICE_ID": "Duplicate Invoice ID detected. To avoid a potential duplicate transaction your account"
     " setting requires that Invoice Id be unique for each transaction.",
     # The two blanks are PayPal's.
     "INSTRUMENT_DECLINED": "The instrument presented  was either declined by the processor or bank, or it can't be used"
     " for this payment.",
-    "INVALID_CURRENCY_CODE": "Currency code is invalid or is not currently supported.",
+    "INVALID_CURRENCY_CODE": "Currency code is invalid or is not currently supported. Please refer"
+    " https://developer.paypal.com/api/rest/reference/currency-codes/ for list of supported currency codes.",
     "INVALID_PARAMETER_SYNTAX": "The value of a field does not conform to the expected format.",
     "INVALID_PARAMETER_VALUE": "A parameter value is not valid.",
     "INVALID_RESOURCE_ID": "Specified resource ID does not exist. Please check the resource ID and try again.",
@@ -85,9 +87,11 @@ def status_of(issue: str) -> int:
     return _STATUSES.get(issue, 422)
 
 
-def detail(issue: str, field: str | None = None, value: str = "", location: str = "body") -> dict[str, Any]:
-    """Return one entry of `details`; `field` is a JSON pointer."""
-    where = {} if field is None else {"field": field, "value": value, "location": location}
+def detail(issue: str, field: str | None = None, value: str = "", *, in_body: bool = True) -> dict[str, Any]:
+    """Return one entry of `details`; `field` is a JSON pointer. There is a word for the body, and none for headers."""
+    where = {} if field is None else {"field": field, "value": value}
+    if where and in_body:
+        where["location"] = "body"
     return {**where, "issue": issue, "description": _DESCRIPTIONS.get(issue, issue)}
 
 

@@ -77,7 +77,7 @@ async def test_a_refund_id_gives_back_once_for_forty_five_days(tmp_path: Path) -
         ({"amount": {"currency_code": "EGP", "value": "1.00"}}, 422, "INVALID_CURRENCY_CODE"),
         ({"amount": {"value": "1.00"}}, 400, "MISSING_REQUIRED_PARAMETER"),
         ({"note_to_payer": "x" * 256}, 400, "INVALID_STRING_LENGTH"),
-        (b"[", 400, "MALFORMED_REQUEST_JSON"),
+        (b"[", 400, "INVALID_PARAMETER_SYNTAX"),
     ],
 )
 async def test_refunds_that_paypal_does_not_make(tmp_path: Path, body: Any, status: int, issue: str) -> None:
