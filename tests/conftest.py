@@ -15,6 +15,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from judged import Judged, judged
 from qirsh.store.embedded import EmbeddedPostgres
 from qirsh.store.migrate import migrate
 from world import Cache, Process, Shop, World, free_port, shop_listening, system
@@ -71,6 +72,19 @@ async def database_url(new_database: NewDatabase) -> str:
 async def empty_database_url(new_database: NewDatabase) -> str:
     """A database without a schema."""
     return await new_database(migrated=False)
+
+
+@pytest.fixture(scope="session")
+def sandbox(scratch: Path) -> Iterator[Judged]:
+    """A running sandbox without a server of ours. Every test uses references of its own, so they do not meet."""
+    with judged(scratch / "judged") as running:
+        yield running
+
+
+@pytest.fixture
+def reference() -> str:
+    """A merchant reference that no other test uses, as a payment server makes one."""
+    return str(uuid.uuid4())
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -31,13 +31,16 @@ CHECKS: Final = [
     content_type_conformance,
     response_schema_conformance,
 ]
+AnyCase = schemathesis.Case[Any]
 MODES: Final = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
+LONGEST: Final = 8000
+"""Characters of an address. More than that a web server refuses, before any PSP has read it."""
 
 bounded: Final = settings(
     derandomize=True,
     deadline=None,
     database=None,
-    max_examples=12,
+    max_examples=8,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
@@ -48,60 +51,63 @@ bounded: Final = settings(
 class Judge:
     """One OpenAPI file, judging one sandbox. `seen` are the statuses that were answered, by operation."""
 
-    raw: Mapping[str, Any]
+    api: schemathesis.BaseSchema
     url: str
     headers: Mapping[str, str]
     session: requests.Session
-    prepare: Callable[[schemathesis.Case], None] = lambda _case: None
+    prepare: Callable[[AnyCase], None] = lambda _case: None
     seen: dict[str, set[int]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Let schemathesis read the file."""
-        self._schema = schemathesis.openapi.from_dict(dict(self.raw))
 
     def ask(self, method: str, path: str, **parts: Any) -> Any:
         """Make one call of the file's, judge its answer, and return what it says."""
-        return self._judged(self._schema[path][method].Case(**parts), path).json()
+        case = self.api[path][method].Case(**parts)
+        self.prepare(case)
+        return self._judged(case, path)
 
     def ask_anything(self, method: str, path: str, resource: Mapping[str, str]) -> None:
         """Make calls of the generator's choice, well-formed and malformed, of this resource and of others.
 
         The resource has a name for each parameter that may stand in a path.
         """
-        operation = self._schema[path][method]
+        operation = self.api[path][method]
 
         @bounded
         @given(case=st.one_of(*(operation.as_strategy(mode) for mode in MODES)), known=st.booleans())
-        def each(case: schemathesis.Case, *, known: bool) -> None:
+        def each(case: AnyCase, *, known: bool) -> None:
             if known:
                 case.path_parameters.update({name: resource[name] for name in case.path_parameters})
+            self.prepare(case)
+            request = requests.Request(**case.as_transport_kwargs(base_url=self.url)).prepare()
+            assume(len(request.url or "") < LONGEST)
             self._judged(case, path)
 
         each()
 
-    def _judged(self, case: schemathesis.Case, path: str) -> requests.Response:
-        self.prepare(case)
+    def _judged(self, case: AnyCase, path: str) -> Any:
         answer = case.call(base_url=self.url, session=self.session, headers=dict(self.headers), allow_redirects=False)
         case.validate_response(answer, checks=CHECKS)
         self.seen.setdefault(f"{case.method} {path}", set()).add(answer.status_code)
-        responses = self.raw["paths"][path][case.method.lower()]["responses"]
+        raw = self.api.raw_schema
+        responses = raw["paths"][path][case.method.lower()]["responses"]
         described = responses.get(str(answer.status_code)) or responses["default"]
-        schema = _found(self.raw, described)["content"]["application/json"]["schema"]
-        strange = sorted(set(unnamed(self.raw, schema, answer.json())))
-        assert not strange, f"{case.method} {path} answered {answer.status_code} with fields that nothing names: {strange}"
-        return answer
+        schema = _found(raw, described)["content"]["application/json"]["schema"]
+        strange = sorted(set(unnamed(raw, schema, answer.json())))
+        assert not strange, (
+            f"{case.method} {path} answered {answer.status_code} with fields that nothing names: {strange}"
+        )
+        return answer.json()
 
 
 @contextmanager
 def judging(
-    raw: Mapping[str, Any],
+    api: schemathesis.BaseSchema,
     url: str,
     headers: Mapping[str, str],
-    prepare: Callable[[schemathesis.Case], None] = lambda _case: None,
+    prepare: Callable[[AnyCase], None] = lambda _case: None,
 ) -> Iterator[Judge]:
     """A judge whose connections are closed in the end; `prepare` may change a call before it is made."""
     with requests.Session() as session:
-        yield Judge(raw, url, headers, session, prepare)
+        yield Judge(api, url, headers, session, prepare)
 
 
 def corrected(api: Mapping[str, Any], name: str) -> Any:
@@ -148,7 +154,9 @@ def _reached(value: Any, steps: list[str]) -> Iterator[Any]:
         return
     step, *rest = steps
     step = step.replace("~1", "/").replace("~0", "~")
-    keys = list(value) if isinstance(value, dict) else list(map(str, range(len(value)))) if isinstance(value, list) else []
+    keys = (
+        list(value) if isinstance(value, dict) else list(map(str, range(len(value)))) if isinstance(value, list) else []
+    )
     for key in keys:
         if step in {"*", key}:
             yield from _reached(value[int(key)] if isinstance(value, list) else value[key], rest)

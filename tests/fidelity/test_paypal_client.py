@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fidelity_support import Judged
 from paypalserversdk.configuration import Configuration, Environment, Server
 from paypalserversdk.exceptions.error_exception import ErrorException
 from paypalserversdk.exceptions.o_auth_provider_exception import OAuthProviderException
@@ -25,6 +24,7 @@ from paypalserversdk.models.refund import Refund
 from paypalserversdk.models.refund_request import RefundRequest
 from paypalserversdk.paypal_serversdk_client import PaypalServersdkClient
 
+from judged import Judged
 from qirsh_sandbox import PaypalConfig
 
 ACCOUNT = PaypalConfig()
@@ -64,7 +64,7 @@ def test_paypals_client_creates_captures_and_reads_an_order(paypal: Any, sandbox
 
 
 def test_paypals_client_refunds_in_parts_and_reads_the_refund(paypal: Any, sandbox: Judged, reference: str) -> None:
-    """Refunds have an operation, an answer and types of their own, and both of its forms: a part, and all that is left."""
+    """Refunds have an operation and types of their own, and two forms: a part, and all that is left."""
     capture_id = paid(paypal, sandbox, reference)
     part = RefundRequest(amount=Money("USD", "2.50"), note_to_payer="آسفون")
     options = {"capture_id": capture_id, "prefer": "return=representation"}

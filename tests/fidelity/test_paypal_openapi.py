@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+import schemathesis
 from fidelity_openapi import Judge, corrected, judging
-from fidelity_support import Judged, needs_shared, shared_json
 
+from judged import Judged, needs_shared, shared_json
 from qirsh_sandbox import PaypalConfig
 
 ACCOUNT = PaypalConfig()
@@ -90,7 +91,7 @@ def test_payments_that_wait_fail_or_are_taken_back_are_told_as_paypal_describes(
         ("checkout_orders_v2", "GET", ORDER, {200, 404}),
         ("checkout_orders_v2", "POST", CAPTURE, {404, 422}),
         ("payments_payment_v2", "GET", PAYMENT, {200, 404}),
-        ("payments_payment_v2", "POST", f"{PAYMENT}/refund", {400, 404}),
+        ("payments_payment_v2", "POST", f"{PAYMENT}/refund", {201, 404}),
         ("payments_payment_v2", "GET", REFUND, {200, 404}),
         ("notifications_webhooks_v1", "POST", VERIFY, {200, 400}),
     ],
@@ -121,15 +122,15 @@ def test_the_judge_sees_what_is_wrong(judge_of: Callable[[str], Judge], referenc
 
 
 @cache
-def described(name: str) -> Any:
-    """One of PayPal's files. Its texts of issues are corrected, and of the ways to pay it keeps the one that is played."""
+def described(name: str) -> schemathesis.BaseSchema:
+    """One of PayPal's files, with its texts of issues corrected, and of the ways to pay with the one that is played."""
     file = shared_json(f"openapi/paypal/{name}.json")
     if name == "notifications_webhooks_v1":  # it has neither
-        return file
+        return schemathesis.openapi.from_dict(file)
     api = corrected(file, "paypal_deviations")
     source = api["components"]["schemas"].get("payment_source", {})
     source["properties"] = {"paypal": source.get("properties", {}).get("paypal", {})}
-    return api
+    return schemathesis.openapi.from_dict(api)
 
 
 def an_order(reference: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the judges share: a sandbox of their own, the webhooks it sends, and files that are not ours."""
+"""What judges share: a sandbox alone, in a process of its own, the webhooks it sends, and files that are not ours."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ import pytest
 
 from world import QIRSH, Process
 
-SHARED: Final = Path(__file__).resolve().parents[3] / "shared"
+SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
 """What PSPs have published and really sent. It is no part of the repository."""
 
 NOT_SHARED: Final = "nothing judges here: put the folder `shared`, with the PSPs' own files, beside this checkout"
