@@ -10,12 +10,13 @@ STAMP := $(VENV)/.installed
 help: ## what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## .venv with the locked dependencies and the project in it
+setup: $(STAMP) ## .venv with the locked dependencies, the project and its example plugin in it
 	@echo "Ready: $(BIN)/qirsh --help"
 
-# Done again only when a lock changed. The build backend is locked too, so nothing is fetched without a hash.
+# Done again only when a lock changed, or what the plugin announces to the server.
+# The build backend is locked too, so nothing is fetched without a hash.
 # The lock is whole, so pip resolves nothing: it knows no overrides of pyproject.toml.
-$(STAMP): requirements-dev.lock requirements.lock
+$(STAMP): requirements-dev.lock requirements.lock examples/textpay/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Qirsh needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)."; \
 		echo "Install one and name it: make setup PYTHON=python3.12"; exit 1; }
@@ -23,7 +24,8 @@ $(STAMP): requirements-dev.lock requirements.lock
 		echo "'$(PYTHON)' comes without venv. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--editable . --editable examples/textpay
 	@touch $@
 
 dev: $(STAMP) ## everything on this machine: database, sandbox PSPs, API, worker, demo shop

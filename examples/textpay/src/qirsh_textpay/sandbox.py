@@ -1,0 +1,214 @@
+"""The fake TextPay, as the package's docstring describes it, beside the fakes of the sandbox. Knows nothing of Qirsh.
+
+A developer reads the texted codes at /textpay/phone, a test at /textpay/texts?merchant_reference=…. Some phones have a
+wallet with a fate: 01000000002 holds too little money, 01000000003 has none, and the operator of 01000000004 takes its
+time, until the control plane's `release`.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from qirsh_sandbox.deliveries import Sealed
+from qirsh_sandbox.pages import page
+from qirsh_sandbox.psp import (
+    CannotActError,
+    Kind,
+    LedgerRow,
+    PayerCommand,
+    Route,
+    UnknownReferenceError,
+    World,
+    folded,
+    json_answer,
+)
+from qirsh_sandbox.store import Table
+from qirsh_textpay.sandbox_book import Book, Charge, error, refused
+
+REMEMBERED_SECONDS: Final = 86_400.0
+TEXTS_SHOWN: Final = 20
+
+_Body = TypeVar("_Body", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What TextPay's dashboard would show, under the names of the payment server's configuration."""
+
+    api_key: str = field(default="sandbox_textpay_api_key", repr=False)
+    webhook_secret: str = field(default="sandbox_textpay_webhook_secret", repr=False)
+    environment: Literal["test", "live"] = "test"
+
+
+class TextPay:
+    """One merchant's TextPay."""
+
+    name = "textpay"
+
+    def __init__(self, account: Account, world: World) -> None:
+        self._account = account
+        self._world = world
+        self._book = Book(world, self, account.environment)
+        self._answers = Table(world.store, "textpay.answer", _Answer)
+
+    def routes(self) -> Sequence[Route]:
+        """Return the data plane, where confirming is what captures, and the payers' phones, which no fault hits."""
+        return [
+            Route("POST", "/textpay/v1/charges", self._register, "register"),
+            Route("GET", "/textpay/v1/charges", self._find, "lookup"),
+            Route("POST", "/textpay/v1/charges/{id}/confirm", self._confirm, "capture"),
+            Route("POST", "/textpay/v1/charges/{id}/refunds", self._refund, "refund"),
+            Route("GET", "/textpay/texts", self._texts),
+            Route("GET", "/textpay/phone", self._phone),
+        ]
+
+    def ledger(self) -> list[LedgerRow]:
+        """Return what really happened."""
+        return self._book.ledger()
+
+    def act(self, command: PayerCommand) -> None:
+        """Do what the payer does in TextPay's own app, or the merchant in its dashboard (`refund`)."""
+        found = self._book.of(folded(command.merchant_reference))
+        if not found:
+            raise UnknownReferenceError(command.merchant_reference)
+        charge = found[-1]
+        match command.act, charge.status:
+            case ("pay", "awaiting_code" | "processing") | ("release", "processing"):
+                self._book.pay(charge)
+            case "decline", "awaiting_code":
+                self._book.decline(charge, "insufficient_funds")
+            case "cancel", "awaiting_code":
+                self._book.end(charge, "cancelled")
+            case "expire", "awaiting_code":
+                self._book.end(charge, "expired")
+            case "refund", "paid":
+                self._refund_in_the_dashboard(charge, command.amount_minor)
+            case act, status:
+                raise CannotActError(f"TextPay cannot {act} a charge that is {status}")
+
+    def seal(self, body: bytes, *, corrupt: bool) -> Sealed:
+        """Sign a webhook with the time of this attempt."""
+        signed_at = str(int(self._world.clock.now()))
+        secret = "another secret" if corrupt else self._account.webhook_secret
+        signature = hmac.new(secret.encode(), signed_at.encode() + b"." + body, hashlib.sha256).hexdigest()
+        headers = {"Content-Type": "application/json", "TextPay-Signature": f"t={signed_at},v1={signature}"}
+        return Sealed(self._world.webhook(self.name), headers)
+
+    def wrong_amount(self, body: bytes) -> bytes:
+        """Return the event with a piastre more."""
+        event = msgspec.json.decode(body)
+        event["charge"]["amount"] += 1
+        return msgspec.json.encode(event)
+
+    async def _register(self, request: web.Request) -> web.Response:
+        wanted = await self._read(request, _Wanted)
+        if (first := self._first(request)) is not None:
+            return first
+        with self._world.store.transaction():
+            made = self._book.register(wanted.merchant_reference, wanted.amount, wanted.phone, wanted.description)
+            return self._answered(request, 201, self._book.shape(made))
+
+    async def _find(self, request: web.Request) -> web.Response:
+        self._let_in(request)
+        found = self._book.of(request.query.get("merchant_reference", ""))
+        return json_answer({"charges": [self._book.shape(charge) for charge in found]})
+
+    async def _confirm(self, request: web.Request) -> web.Response:
+        tried = await self._read(request, _Tried)
+        if (first := self._first(request)) is not None:
+            return first
+        with self._world.store.transaction():
+            after = self._book.confirm(self._book.named(request.match_info["id"]), tried.otp_token, tried.code)
+            if isinstance(after, str):
+                return self._answered(request, 422, error(after))
+            return self._answered(request, 200, self._book.shape(after))
+
+    async def _refund(self, request: web.Request) -> web.Response:
+        wanted = await self._read(request, _GivenBack)
+        if (first := self._first(request)) is not None:
+            return first
+        with self._world.store.transaction():
+            after = self._book.refund(self._book.named(request.match_info["id"]), wanted.amount, wanted.reference)
+            return self._answered(request, 201, self._book.shape(after))
+
+    async def _texts(self, request: web.Request) -> web.Response:
+        found = self._book.of(request.query.get("merchant_reference", ""))
+        return json_answer([{"phone": charge.phone, "code": charge.code, "text": charge.text} for charge in found])
+
+    async def _phone(self, _request: web.Request) -> web.Response:
+        newest = self._book.charges.page(limit=TEXTS_SHOWN, offset=0)
+        lines = "".join(f"<li>To {escape(charge.phone)}: {escape(charge.text)}</li>" for charge in newest)
+        return page("Texted codes", f"<ul>{lines}</ul>" if lines else "<p>Nobody was texted yet: reload later.</p>")
+
+    def _refund_in_the_dashboard(self, charge: Charge, amount: int | None) -> None:
+        left = charge.amount - charge.refunded
+        if not 1 <= (wanted := left if amount is None else amount) <= left:
+            raise CannotActError(f"of {left} that are left, {wanted} cannot be given back")
+        self._book.refund(charge, wanted, "dashboard")
+
+    async def _read(self, request: web.Request, shape: type[_Body]) -> _Body:
+        self._let_in(request)
+        if not request.headers.get("Idempotency-Key"):
+            raise refused("key_missing", 400)
+        try:
+            return msgspec.json.decode(await request.read(), type=shape)
+        except msgspec.DecodeError:
+            raise refused("invalid_request", 400) from None
+
+    def _let_in(self, request: web.Request) -> None:
+        if request.headers.get("Authorization") != f"Bearer {self._account.api_key}":
+            raise refused("wrong_key", 401)
+
+    def _first(self, request: web.Request) -> web.Response | None:
+        """Return the answer that this key got already."""
+        found = self._answers.get(_name_of(request))
+        if found is None or found.until <= self._world.clock.now():
+            return None
+        return json_answer(found.body, found.status)
+
+    def _answered(self, request: web.Request, status: int, body: dict[str, Any]) -> web.Response:
+        """Answer, and remember the answer under the request's key, in the transaction of what was done."""
+        answer = _Answer(status, body, self._world.clock.now() + REMEMBERED_SECONDS)
+        self._answers.put(answer, key=_name_of(request))
+        return json_answer(body, status)
+
+
+class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    merchant_reference: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    amount: Annotated[int, msgspec.Meta(ge=1)]
+    currency: Literal["EGP"]
+    phone: Annotated[str, msgspec.Meta(pattern=r"\A01[0-9]{9}\Z")]
+    description: Annotated[str, msgspec.Meta(max_length=60)] = ""
+
+
+class _Tried(msgspec.Struct, forbid_unknown_fields=True):
+    otp_token: str
+    code: str
+
+
+class _GivenBack(msgspec.Struct, forbid_unknown_fields=True):
+    amount: Annotated[int, msgspec.Meta(ge=1)]
+    reference: str = ""
+    reason: str = ""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What was answered under an Idempotency-Key."""
+
+    status: int
+    body: dict[str, Any]
+    until: float
+
+
+def _name_of(request: web.Request) -> str:
+    return f"{request.path}:{request.headers['Idempotency-Key']}"
+
+
+SANDBOX: Final = Kind(Account, TextPay, lambda url, _folder: {"base_url": f"{url}/textpay"})
+"""What the entry point in the group `qirsh.sandbox` names."""
