@@ -1,19 +1,23 @@
 """Texted codes: the payer types the code that the PSP sent to the phone, and the PSP says whether it is right."""
 
+import asyncio
 import hmac
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID, uuid5
 
 import structlog
 
 from qirsh.actions import OtpToken
-from qirsh.draft import Kind, State
+from qirsh.draft import DeclineCode, GatewayEvent, Kind, State
 from qirsh.errors import (
     CodeNotAwaited,
     CodeRefused,
     CodeTriesUsed,
     DraftNotFound,
     FieldError,
+    GatewayError,
+    GatewayMisconfigured,
     GatewayOutcomeUnknown,
     GatewayRejected,
     GatewayUnavailable,
@@ -21,7 +25,7 @@ from qirsh.errors import (
 )
 from qirsh.fold import Changes, Fold
 from qirsh.gateways.base import AsksForCode, deadline
-from qirsh.registration import PSP_SECONDS, Registrar
+from qirsh.registration import GRACE_SECONDS, PSP_SECONDS, Registrar
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
@@ -40,9 +44,13 @@ class Codes:
         self._fold = fold
         self._registrar = registrar
         self._changes = changes
+        self._running: dict[str, asyncio.Task[Row]] = {}
 
     async def submit(self, draft_id: UUID, token: str, code: str) -> Row:
         """Hand in a code, and return the draft as it then stands: still awaited while the PSP has not decided.
+
+        A payment that has ended is answered with its end: the page may have missed it, and must not be sent to pay
+        anew.
 
         Raises:
             DraftNotFound, InvalidRequest: no such draft; not a code of the right length.
@@ -53,36 +61,79 @@ class Codes:
         row = await self._store.drafts.get(draft_id)
         if row is None:
             raise DraftNotFound
-        draft, action = row.draft, row.draft.action
-        gateway = self._registrar.gateway(draft.gateway)
-        if draft.state is not State.AWAITING_USER_ACTION or not isinstance(action, OtpToken):
+        action = row.draft.action
+        if not isinstance(action, OtpToken) or not hmac.compare_digest(token.encode(), action.token.encode()):
             raise CodeNotAwaited
-        if not isinstance(gateway, AsksForCode) or not hmac.compare_digest(token.encode(), action.token.encode()):
+        if row.draft.state is not State.AWAITING_USER_ACTION:
+            return row
+        gateway = self._registrar.gateway(row.draft.gateway)
+        if not isinstance(gateway, AsksForCode):
             raise CodeNotAwaited
         if len(code) != action.digits:
             raise InvalidRequest(errors=[FieldError("#/otp", f"must be {action.digits} digits")])
-        tries = await self._store.drafts.count_code_try(draft_id, MAX_TRIES)
+        return await self._handed_in_together(row, gateway, token, code)
+
+    async def _handed_in_together(self, row: Row, gateway: AsksForCode, token: str, code: str) -> Row:
+        """A page that sends a code again before it was answered gets the same answer, and has used one try."""
+        # The same code under the same token is the same call for the PSP too, however often it is sent.
+        key = str(uuid5(row.draft.id, f"code:{token}:{code}"))
+        task = self._running.get(key)
+        if task is None:
+            task = asyncio.create_task(self._handed_in(row, gateway, token, code, key))
+            self._running[key] = task
+            task.add_done_callback(lambda done: (self._running.pop(key, None), done.cancelled() or done.exception()))
+        return await asyncio.shield(task)
+
+    async def _handed_in(self, row: Row, gateway: AsksForCode, token: str, code: str, key: str) -> Row:
+        """Count the try, ask the PSP, and fold what it says."""
+        drafts, draft_id = self._store.drafts, row.draft.id
+        tries = await drafts.count_code_try(draft_id, MAX_TRIES)
         if tries is None:
-            raise CodeTriesUsed
+            return await self._uncounted(draft_id)
+        events: Sequence[GatewayEvent] = ()
         try:
             with deadline(PSP_SECONDS):
-                # The same code under the same token is the same call, however often the page sends it.
-                key = str(uuid5(draft.id, f"code:{token}:{code}"))
-                events = await gateway.submit_code(draft, token=token, code=code, key=key)
-        except (GatewayOutcomeUnknown, GatewayRejected) as error:
+                async with asyncio.timeout(PSP_SECONDS + GRACE_SECONDS):
+                    events = await gateway.submit_code(row.draft, token=token, code=code, key=key)
+        except (GatewayUnavailable, GatewayMisconfigured):
+            await drafts.uncount_code_try(draft_id)
+            raise
+        except (GatewayOutcomeUnknown, GatewayRejected, TimeoutError) as error:
             # A refusal that the adapter does not know is looked into, not believed.
-            _log.warning("code_in_doubt", draft_id=str(draft_id), code=error.code)
-            await self._store.drafts.stage_lookup(self._store.pool, draft_id, None)
-            self._changes.due()
-            return row
-        except GatewayUnavailable:
-            await self._store.drafts.uncount_code_try(draft_id)
+            reason = error.code if isinstance(error, GatewayError) else "deadline"
+            _log.warning("code_in_doubt", draft_id=str(draft_id), code=reason)
+        except Exception:
+            # A bug of the gateway's, after who knows what was sent.
+            await self._looked_into(draft_id)
             raise
         if not events:
-            await self._store.drafts.stage_lookup(self._store.pool, draft_id, None)
-            self._changes.due()
-            return row
+            return await self._looked_into(draft_id)
         row = await self._fold(row, events, source="otp")
-        if events[-1].kind is Kind.DECLINED and row.draft.state is State.AWAITING_USER_ACTION:
+        if row.draft.state is State.AWAITING_USER_ACTION and _is_wrong_code(events[-1]):
             raise CodeRefused(tries_left=MAX_TRIES - tries)
         return row
+
+    async def _uncounted(self, draft_id: UUID) -> Row:
+        """No try is left, or the payment ended since it was read, perhaps by this very code in another process.
+
+        Raises:
+            CodeTriesUsed: no try is left.
+        """
+        row = await self._store.drafts.get(draft_id)
+        assert row is not None, "drafts are never deleted"
+        if row.draft.state is State.AWAITING_USER_ACTION:
+            raise CodeTriesUsed
+        return row
+
+    async def _looked_into(self, draft_id: UUID) -> Row:
+        """Let a worker ask the PSP, and return the draft as it stands until then: a webhook may have told already."""
+        await self._store.drafts.stage_lookup(self._store.pool, draft_id, None)
+        self._changes.due()
+        row = await self._store.drafts.get(draft_id)
+        assert row is not None, "drafts are never deleted"
+        return row
+
+
+def _is_wrong_code(event: GatewayEvent) -> bool:
+    """Whether another code may do. A try that was declined for its money is told by the draft, as with any method."""
+    return event.kind is Kind.DECLINED and event.reason is DeclineCode.AUTHENTICATION_FAILED

@@ -167,7 +167,7 @@ class CodeRefused(CallerError):
 
 
 class CodeTriesUsed(CallerError):
-    """All tries at the code are used: start a new payment, with a new idempotency key."""
+    """All tries at the code are used: unless its status is completed, start a new payment, with a new key."""
 
     code = "code_tries_used"
     status = 409

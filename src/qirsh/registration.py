@@ -30,7 +30,7 @@ from qirsh.store.store import Store
 
 PSP_SECONDS: Final = 10.0
 """All PSP calls of one initiate together, tokens and failover included; an initiate answers within 12."""
-_GRACE_SECONDS: Final = 0.5
+GRACE_SECONDS: Final = 0.5
 """The translator in gateways.http stops at the deadline by itself; this stops a gateway that does not use it."""
 
 _REFUND_STATES: Final[Mapping[Kind, Literal[RefundState.SUCCEEDED, RefundState.FAILED]]] = MappingProxyType(
@@ -64,7 +64,7 @@ class Registrar:
         """
         try:
             with deadline(PSP_SECONDS):
-                async with asyncio.timeout(PSP_SECONDS + _GRACE_SECONDS):
+                async with asyncio.timeout(PSP_SECONDS + GRACE_SECONDS):
                     if row.draft.in_doubt:
                         row = await self.look_up(row)
                         if row.draft.state is not State.PENDING:
