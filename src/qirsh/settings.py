@@ -22,6 +22,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -185,6 +186,8 @@ def load(
     Raises:
         ConfigurationError: a key is unknown, missing or wrong; the message says which.
     """
+    if taken := sorted(installed().keys() & Settings.model_fields.keys()):
+        raise ConfigurationError(f"A gateway cannot be called {taken[0]}, which is a key of ours: remove its package.")
     named = os.environ.get("QIRSH_CONFIG")
     known = {f"QIRSH_{name.upper()}" for name in (*Settings.model_fields, *installed(), "config")}
     unknown = {
@@ -218,13 +221,20 @@ def load(
     try:
         return cast("Settings", whole(**overrides))
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, one['loc'])) or 'configuration'}: {one['msg']}" for one in error.errors()]
+        lines = [f"  {'.'.join(map(str, one['loc'])) or 'configuration'}: {_complaint(one)}" for one in error.errors()]
         raise ConfigurationError("The configuration cannot be used:\n" + "\n".join(lines)) from None
     except SettingsError as error:
         # Its message names the key and not the value, which may be a secret; what caused it quotes the value.
         raise ConfigurationError(f"The configuration cannot be used: {error}. Write lists as JSON.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not TOML: {error}.") from None
+
+
+def _complaint(error: ErrorDetails) -> str:
+    """What is wrong with one key. A section that nobody knows is mostly that of a gateway that is not installed."""
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+        return f"no such key, and no gateway of this name is installed: there are {', '.join(installed())}"
+    return error["msg"]
 
 
 def write(settings: Settings, file: Path) -> None:

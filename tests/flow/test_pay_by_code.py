@@ -392,10 +392,12 @@ async def test_a_charge_that_textpay_locks_ends_the_draft(wallets: World) -> Non
 
 
 async def test_a_wallet_whose_operator_takes_its_time_is_waited_for(wallets: World) -> None:
-    """Right and not paid yet: neither a payment nor a wrong code."""
+    """Right and not paid yet: neither a payment nor a wrong code, though a wrong one came before it."""
     draft_id, token = await begun(wallets, phone=SLOW)
+    code = await texted(wallets, draft_id)
+    problem_of(await hand_in(wallets, draft_id, token, wrong(code)), 422, "code_refused")
 
-    answer = await hand_in(wallets, draft_id, token, await texted(wallets, draft_id))
+    answer = await hand_in(wallets, draft_id, token, code)
 
     assert (answer.status_code, answer.json()["status"]) == (200, "awaiting_user_action")
     await wallets.act(draft_id, "release")

@@ -89,8 +89,8 @@ def told(charge: Charge) -> Iterator[GatewayEvent]:
             yield said(charge, Kind.REFUNDED, refund.id, amount_minor=total_minor, refund=refund)
     elif charge.status in ENDS:
         yield said(charge, Kind.FAILED, charge.status, reason=ENDS[charge.status])
-    elif charge.declines:
-        # Only the last: a look-up that told all of them would tell them each time.
+    elif charge.declines and charge.status == "awaiting_code":
+        # Only the last, since a look-up tells it each time; and none once a later try is being decided.
         word = charge.declines[-1]
         reason = DECLINES.get(word, DeclineCode.UNKNOWN)
         yield said(charge, Kind.DECLINED, f"{word}:{len(charge.declines)}", reason=reason)
