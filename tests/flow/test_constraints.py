@@ -26,6 +26,7 @@ from qirsh.methods import Method
 from qirsh.money import Money
 from qirsh.store.connection import Connection, Pool, connect_pool, new_id
 from qirsh.store.drafts import Source
+from qirsh.store.refunds import RefundState
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
@@ -35,6 +36,7 @@ NOBODY: Final = "00000000-0000-7000-8000-00000000dead"
 NOON, ONE, HOUR_BEFORE = "2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z", "2026-01-01T11:00:00Z"
 ACTION: Final = {"paymentAction": "redirect_url", "url": "https://psp.example/1", "display": "redirect"}
 CLAIM: Final = {"claimed_by": NOBODY, "claimed_until": ONE}
+ENDED: Final = {"state": "succeeded", "next_check_at": None}
 AWAITING: Final = {"state": "awaiting_user_action", "transaction_reference_id": "order-2", "action": ACTION}
 
 # One valid row of each table. Cases change some of its columns; the same row as it is must be accepted.
@@ -64,6 +66,7 @@ ROWS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "registration_attempt": 1,
             "capture_attempt": 1,
             "capture_due": False,
+            "otp_tries": 0,
             "attempts": 0,
             "version": 0,
             "created_at": NOON,
@@ -111,6 +114,22 @@ ROWS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "attempts": 0,
             "version": 0,
         },
+        "refunds": {
+            "id": SECOND,
+            "draft_id": SECOND,
+            "gateway": "paymob",
+            "idempotency_key": "key-of-a-refund-2",
+            "fingerprint": "\\x" + "02" * 32,
+            "amount_minor": 100,
+            "reason": "",
+            "state": "requested",
+            "accepted": False,
+            "next_check_at": NOON,
+            "attempts": 0,
+            "version": 0,
+            "created_at": NOON,
+            "updated_at": NOON,
+        },
     }
 )
 
@@ -127,6 +146,7 @@ INSERT: Final = MappingProxyType(
             "INSERT INTO unmatched_events SELECT * FROM jsonb_populate_record(NULL::unmatched_events, $1)"
         ),
         "fulfilments": "INSERT INTO fulfilments SELECT * FROM jsonb_populate_record(NULL::fulfilments, $1)",
+        "refunds": "INSERT INTO refunds SELECT * FROM jsonb_populate_record(NULL::refunds, $1)",
     }
 )
 
@@ -150,6 +170,7 @@ GIVEN: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("webhook_deliveries", {"id": FIRST}),
     ("unmatched_events", {"id": FIRST, "event_id": "event-1"}),
     ("fulfilments", {"id": FIRST, "draft_id": FIRST}),
+    ("refunds", {"id": FIRST, "draft_id": FIRST, "idempotency_key": "key-of-a-refund-1"}),
 )
 
 CHECK, UNIQUE, FOREIGN = asyncpg.CheckViolationError, asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError
@@ -244,6 +265,27 @@ REFUSED: Final[tuple[Case, ...]] = (
     ("fulfilments", {"last_error": "e" * 201}, CHECK, "char_length(last_error)"),
     ("fulfilments", {"attempts": -1}, CHECK, "attempts >= 0"),
     ("fulfilments", {"version": -1}, CHECK, "version >= 0"),
+    ("payment_drafts", {"otp_tries": -1}, CHECK, "otp_tries"),
+    ("payment_drafts", {"otp_tries": 6}, CHECK, "otp_tries"),
+    ("refunds", {"id": FIRST}, UNIQUE, "PRIMARY KEY (id)"),
+    ("refunds", {"draft_id": NOBODY}, FOREIGN, "REFERENCES payment_drafts"),
+    ("refunds", {"gateway": ""}, CHECK, "char_length(gateway)"),
+    ("refunds", {"idempotency_key": "k" * 15}, CHECK, "char_length(idempotency_key)"),
+    ("refunds", {**ENDED, "draft_id": FIRST, "idempotency_key": "key-of-a-refund-1"}, UNIQUE, "idempotency_key)"),
+    ("refunds", {"fingerprint": "\\x01"}, CHECK, "octet_length(fingerprint)"),
+    ("refunds", {"amount_minor": 0}, CHECK, "amount_minor > 0"),
+    ("refunds", {"reason": "r" * 256}, CHECK, "char_length(reason)"),
+    ("refunds", {"state": "done", "next_check_at": None}, CHECK, "'succeeded'"),
+    ("refunds", {"refunded_before_minor": -1}, CHECK, "refunded_before_minor >= 0"),
+    ("refunds", {"error": "e" * 201}, CHECK, "char_length(error)"),
+    ("refunds", {"attempts": -1}, CHECK, "attempts >= 0"),
+    ("refunds", {"version": -1}, CHECK, "version >= 0"),
+    ("refunds", {"state": "sent", "sent_at": NOON}, CHECK, "sent_at IS NOT NULL"),
+    ("refunds", {"state": "sent", "refunded_before_minor": 0}, CHECK, "sent_at IS NOT NULL"),
+    ("refunds", {"state": "succeeded"}, CHECK, "next_check_at IS NOT NULL"),
+    ("refunds", {"next_check_at": None}, CHECK, "next_check_at IS NOT NULL"),
+    ("refunds", {"draft_id": FIRST}, UNIQUE, ""),
+    ("refunds", {"draft_id": FIRST, "state": "review", "next_check_at": None}, UNIQUE, ""),
 )
 
 ACCEPTED: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
@@ -261,6 +303,9 @@ ACCEPTED: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("webhook_deliveries", {"draft_id": None, "event_id": None, "verdict": "ignored"}),
     ("fulfilments", {"state": "delivered", "delivered_at": NOON, "next_check_at": None}),
     ("fulfilments", {"state": "dead", "next_check_at": None, "last_error": "410"}),
+    ("refunds", {"state": "sent", "sent_at": NOON, "refunded_before_minor": 0}),
+    ("refunds", {**ENDED, "draft_id": FIRST}),
+    ("payment_drafts", {"otp_tries": 5}),
 )
 
 
@@ -340,6 +385,7 @@ async def test_every_text_column_has_a_bound(shared_url: str) -> None:
     [
         ("payment_drafts", "state", set(State)),
         ("payment_events", "verdict", set(Verdict)),
+        ("refunds", "state", set(RefundState)),
         ("payment_events", "source", set(typing.get_args(Source))),
         ("webhook_deliveries", "verdict", {*Verdict, "lookup", "unmatched", "ignored"}),
     ],
