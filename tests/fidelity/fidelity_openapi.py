@@ -113,18 +113,14 @@ def judging(
 def corrected(api: Mapping[str, Any], name: str) -> Any:
     """A PSP's file with what is known to be otherwise: `data/<name>.json` lists it, each with the reason.
 
-    `at` is a pointer with a star for every key or index; `becomes` is put there, and null takes out what is there.
+    `at` is a pointer, in which a star is every key or index and a last `-` the end of a list. `becomes` is put there;
+    null takes out what is there.
     """
     mended = copy.deepcopy(dict(api))
     for deviation in json.loads((DATA / f"{name}.json").read_text("utf-8")):
         *steps, last = deviation["at"].removeprefix("/").split("/")
-        holders = [holder for holder in _reached(mended, steps) if _can_hold(holder, last, deviation["becomes"])]
-        assert holders, f"{deviation['at']} is not in the file: {deviation['reason']}"
-        for holder in holders:
-            if deviation["becomes"] is None:
-                del holder[last]
-            else:
-                holder[last] = deviation["becomes"]
+        done = [_put(holder, last, deviation["becomes"]) for holder in _reached(mended, steps)]
+        assert any(done), f"{deviation['at']} is not in the file: {deviation['reason']}"
     return mended
 
 
@@ -162,8 +158,18 @@ def _reached(value: Any, steps: list[str]) -> Iterator[Any]:
             yield from _reached(value[int(key)] if isinstance(value, list) else value[key], rest)
 
 
-def _can_hold(holder: Any, name: str, becomes: Any) -> bool:
-    return isinstance(holder, dict) and (name in holder or becomes is not None)
+def _put(holder: Any, name: str, becomes: Any) -> bool:
+    """Change one place; whether it was there."""
+    match holder:
+        case list() if name == "-":
+            holder.append(becomes)
+        case dict() if becomes is not None:
+            holder[name] = becomes
+        case dict() if name in holder:
+            del holder[name]
+        case _:
+            return False
+    return True
 
 
 def _branches(api: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
