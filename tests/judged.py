@@ -96,7 +96,8 @@ class Judged:
 def judged(folder: Path) -> Iterator[Judged]:
     """A sandbox in a process of its own, which tells its webhooks to this one."""
     with _receiving() as receiver:
-        arguments = ("sandbox", "--port", "0", "--data-dir", str(folder), "--webhooks", receiver.url)
+        addresses = ("--webhooks", receiver.url, "--returns", "https://shop.example/return")
+        arguments = ("sandbox", "--port", "0", "--data-dir", str(folder), *addresses)
         process = Process(QIRSH, *arguments, ready="sandbox ready on ")
         try:
             process.wait_ready()
