@@ -25,6 +25,7 @@ import psutil
 import pytest
 
 import qirsh
+import qirsh_textpay
 from qirsh.store.embedded import EmbeddedPostgres
 from qirsh.store.migrate import migrations
 from world import QIRSH, Process, Shop, World, eventually, free_port
@@ -347,7 +348,8 @@ def command_under_a_copy(scratch: Path) -> tuple[tuple[str, ...], dict[str, str]
             shutil.copy(library, home / "lib")
         (home / "bin").mkdir()
         shutil.copy(Path(sys.executable).resolve(), home / "bin" / stdlib.name)
-    folders = [str(Path(module.__file__).parents[1]) for module in (qirsh, asyncpg) if module.__file__]
+    modules = (qirsh, qirsh_textpay, asyncpg)  # the two that stand in the checkout, and one of all the others
+    folders = [str(Path(module.__file__).parents[1]) for module in modules if module.__file__]
     environment = {
         "PYTHONHOME": str(home),
         "PYTHONPATH": os.pathsep.join(folders),
