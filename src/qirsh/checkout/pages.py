@@ -8,7 +8,12 @@ from typing import Final
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
-_FILES: Final = {"pay.html": "text/html", "pay.css": "text/css", "pay.js": "text/javascript"}
+_FILES: Final = {
+    "pay.html": "text/html",
+    "pay.css": "text/css",
+    "pay.js": "text/javascript",
+    "code.js": "text/javascript",
+}
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -27,7 +32,7 @@ async def pay_page(draft_id: str) -> Response[bytes]:  # noqa: ARG001  the page'
 
 @get("/checkout/{name:str}", include_in_schema=False)
 async def checkout_file(name: str) -> Response[bytes]:
-    """The page's script and style."""
+    """The page's scripts and style."""
     return _file(name) if name in _FILES else Response(b"", status_code=HTTPStatus.NOT_FOUND)
 
 

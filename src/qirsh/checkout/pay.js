@@ -1,4 +1,7 @@
 // Follows one payment and says how it stands. The draft's id is the last part of the address.
+// Of what a payer may have to do, only a texted code can be done here.
+
+import { codeForm } from "/checkout/code.js";
 
 const $ = (id) => document.getElementById(id);
 const draftId = location.pathname.split("/").pop();
@@ -12,6 +15,14 @@ const WORDS = {
 };
 
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+// Drawn anew only when the action changes: a payer may be typing.
+let shown = null;
+function show({ paymentAction, actionData }) {
+  const action = paymentAction === "otp_token" ? JSON.stringify(actionData) : null;
+  if (action !== shown) $("action").replaceChildren(...(action ? [codeForm(draftId, actionData)] : []));
+  shown = action;
+}
 
 async function follow() {
   let etag = null;
@@ -30,6 +41,7 @@ async function follow() {
         $("status").textContent = status;
         $("amount").textContent = `${body.amount} ${body.currency}`;
         $("next").textContent = next;
+        show(body);
       } else if (response.status !== 304) {
         await pause(2);
       }

@@ -1,5 +1,7 @@
 // The demo shop's page: choose, initiate, show the action, follow the status. Plain on purpose.
 
+import { codeForm } from "/checkout/code.js";
+
 const $ = (id) => document.getElementById(id);
 const KEY = "qirsh-demo-key"; // written before the first request, so that a retry is the same purchase
 const DRAFT = "qirsh-demo-draft";
@@ -17,7 +19,7 @@ const ACTIONS = {
   reference_code: ({ code, biller, amount }) => text(`Pay ${amount} at ${biller} with the code ${code}`),
   qr_code: ({ image }) => Object.assign(document.createElement("img"), { src: image, alt: "QR code to pay" }),
   mobile_prompt: ({ phone }) => text(`Confirm the payment on your phone ${phone}`),
-  otp_token: () => text("A code was sent to your phone."),
+  otp_token: (data, draftId) => codeForm(draftId, data),
 };
 const unknown = () => text("This page does not know how to show this payment. Please choose another method.");
 
@@ -147,7 +149,7 @@ async function follow(draftId) {
     const declined = body.status === "awaiting_user_action" && body.reason;
     $("problem").hidden = !(declined || body.status === "failed");
     $("problem").textContent = declined ? `That try was declined (${body.reason}). You can try again.` : (body.reason ?? "");
-    const show = () => $("action").replaceChildren((ACTIONS[body.paymentAction] ?? unknown)(body.actionData));
+    const show = () => $("action").replaceChildren((ACTIONS[body.paymentAction] ?? unknown)(body.actionData, draftId));
     const action = JSON.stringify([body.paymentAction, body.actionData]);
     if (body.paymentAction && action !== shown) show();
     // In a frame the provider's page has ended, and its address starts anew; a link can just be followed again.
