@@ -23,7 +23,8 @@ from qirsh.money import Money
 from qirsh_textpay import Credentials, TextPay
 
 GOLDEN: Final = json.loads((Path(__file__).parent / "golden" / "charge_refunded.json").read_text("utf-8"))
-SECRET: Final[str] = GOLDEN["secret"]
+SECRET: Final[str] = GOLDEN["credentials"]["webhook_secret"]
+HEADERS: Final = {name.lower(): text for name, text in GOLDEN["headers"].items()}
 BODY: Final[str] = GOLDEN["body"]
 CHARGE: Final[dict[str, Any]] = json.loads(BODY)["charge"]
 SIGNED_AT: Final = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -33,11 +34,11 @@ OUR_REFUND: Final = UUID("01990000-0000-7000-8000-000000000002")
 
 def a_textpay(*, now: datetime = SIGNED_AT, **changes: Any) -> TextPay:
     """A gateway whose clock stands still."""
-    keys = {"api_key": SecretStr("key"), "webhook_secret": SecretStr(SECRET), "environment": "test", **changes}
+    keys = {"api_key": SecretStr("key"), "webhook_secret": SecretStr(SECRET), "live": False, **changes}
     return TextPay(Credentials(**keys), Surroundings("https://pay.example", dev=False, now=lambda: now))
 
 
-def delivery(body: str | bytes = BODY, headers: Mapping[str, str] = GOLDEN["headers"]) -> Delivery:
+def delivery(body: str | bytes = BODY, headers: Mapping[str, str] = HEADERS) -> Delivery:
     """A delivery as it comes off the wire."""
     return Delivery(body if isinstance(body, bytes) else body.encode(), headers, {})
 
@@ -49,10 +50,10 @@ def signed(body: str | bytes, *, secret: str = SECRET, at: datetime = SIGNED_AT)
     return delivery(raw, {"textpay-signature": f"t={time},v1={signature}"})
 
 
-def an_event(kind: str = "charge.paid", environment: str = "test", **changes: Any) -> str:
+def an_event(kind: str = "charge.paid", *, live: bool = False, **changes: Any) -> str:
     """A webhook's body about a charge with these changes."""
     fresh = {**CHARGE, "status": "awaiting_code", "refunds": [], **changes}
-    return json.dumps({"id": "ev_1", "type": kind, "environment": environment, "charge": fresh})
+    return json.dumps({"id": "ev_1", "type": kind, "live": live, "charge": fresh})
 
 
 async def told(body: str) -> Sequence[GatewayEvent]:
@@ -80,7 +81,7 @@ async def test_every_flipped_bit_of_the_body_is_refused() -> None:
 
 async def test_every_flipped_bit_of_the_header_is_refused() -> None:
     """The time is signed, and the signature is read in one way only."""
-    header = GOLDEN["headers"]["textpay-signature"]
+    header = HEADERS["textpay-signature"]
     for place in range(len(header)):
         for bit in (1, 32):
             forged = header[:place] + chr(ord(header[place]) ^ bit) + header[place + 1 :]
@@ -112,11 +113,11 @@ async def test_a_recorded_delivery_is_refused_once_it_is_old(seconds: int) -> No
 async def test_money_of_the_other_environment_is_refused() -> None:
     """Test money that completed a live order would be goods for nothing."""
     with pytest.raises(WebhookNotAuthentic):
-        await a_textpay(environment="live").read_webhook(delivery())
+        await a_textpay(live=True).read_webhook(delivery())
     with pytest.raises(WebhookNotAuthentic):
-        await told(an_event(environment="live", status="paid"))
+        await told(an_event(live=True, status="paid"))
     with pytest.raises(WebhookNotAuthentic):
-        await told(an_event(status="paid").replace('"environment": "test"', '"environment": "live"', 1))
+        await told(an_event(status="paid").replace('"live": false', '"live": true', 1))
 
 
 @pytest.mark.parametrize(
@@ -183,4 +184,4 @@ def test_no_secret_is_in_a_repr() -> None:
     shown = f"{credentials!r} {a_textpay(api_key=SecretStr('k-e-y'))!r} {delivery()!r}"
     assert "k-e-y" not in shown
     assert "s-e-c" not in shown
-    assert GOLDEN["headers"]["textpay-signature"] not in shown
+    assert HEADERS["textpay-signature"] not in shown

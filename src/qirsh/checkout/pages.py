@@ -41,4 +41,4 @@ PAGES: Final[Sequence[HTTPRouteHandler]] = (pay_page, checkout_file)
 
 def _file(name: str) -> Response[bytes]:
     body = (files(__package__) / name).read_bytes()
-    return Response(body, media_type=f"{_FILES[name]}; charset=utf-8", headers=_HEADERS)
+    return Response(body, media_type=_FILES[name], headers=_HEADERS)

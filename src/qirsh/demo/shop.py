@@ -58,7 +58,7 @@ def demo_shop(secrets: Sequence[str]) -> tuple[ControllerRouterHandler, ...]:
 def _file(name: str) -> Response[bytes]:
     return Response(
         (files(__package__) / name).read_bytes(),
-        media_type=f"{_FILES[name]}; charset=utf-8",
+        media_type=_FILES[name],
         headers={"Cache-Control": "no-store"},
     )
 

@@ -1,13 +1,14 @@
 """TextPay, a gateway that is installed beside Qirsh: a made-up Egyptian wallet that texts its payers a code.
 
 There is no TextPay; what follows stands for the documentation of a PSP. Its API speaks JSON, takes
-`Authorization: Bearer <api_key>` and counts money in piastres. A test key reaches the environment `test` only.
+`Authorization: Bearer <api_key>` and counts money in piastres. A test account never moves money, and
+says `"live": false` in all that it says.
 
 1. Charges. `POST /v1/charges` `{merchant_reference, amount, currency: "EGP", phone, description}` answers 201 with a
    charge and texts a code to the phone. A merchant reference is taken once: 422 `reference_taken`. A phone without a
    wallet: 422 `no_wallet`. A charge ends after ten minutes.
 
-       {"id": "ch_…", "environment": "live", "merchant_reference": "…", "amount": 30000, "currency": "EGP",
+       {"id": "ch_…", "live": true, "merchant_reference": "…", "amount": 30000, "currency": "EGP",
         "status": "awaiting_code", "otp_token": "ot_…", "code_length": 6, "declines": [], "refunds": []}
 
    `status`: `awaiting_code`; `processing` while the wallet's operator has not answered; `paid`; and the ends `locked`,
@@ -23,7 +24,7 @@ There is no TextPay; what follows stands for the documentation of a PSP. Its API
 5. Repeats. Each POST takes an `Idempotency-Key`. For 24 hours the same key gets the first answer again, and nothing is
    done: no second text, no other try, no other refund.
 6. Errors are `{"error": {"code", "message"}}`.
-7. Webhooks. `{"id", "type", "environment", "charge": {…}}`, the charge as it was then, posted to one address. `type`:
+7. Webhooks. `{"id", "type", "live", "charge": {…}}`, the charge as it was then, posted to one address. `type`:
    `charge.paid`, `charge.declined`, `charge.ended`, `charge.refunded`. The header `TextPay-Signature` is
    `t=<seconds since 1970>,v1=<hex>`: HMAC-SHA256 of `<t>.<body>` under the webhook secret, anew for each attempt.
 """

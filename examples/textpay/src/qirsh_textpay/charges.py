@@ -32,7 +32,6 @@ ENDS: Final = MappingProxyType(
 # An id goes into the path of the next call, so it must not be able to become another path.
 Id = Annotated[str, msgspec.Meta(pattern=r"\A[a-z]{2}_[A-Za-z0-9]{1,60}\Z")]
 Amount = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT_MINOR)]
-Environment = Literal["test", "live"]
 
 
 class Refund(msgspec.Struct):
@@ -47,7 +46,7 @@ class Charge(msgspec.Struct):
     """A charge; a word that we do not know in `status` is no end and no payment."""
 
     id: Id
-    environment: Environment
+    live: bool
     merchant_reference: str
     amount: Amount
     currency: Literal["EGP"]
@@ -68,7 +67,7 @@ class Event(msgspec.Struct):
     """A webhook's body."""
 
     type: str
-    environment: Environment
+    live: bool
     charge: Charge
 
 

@@ -33,7 +33,7 @@ from qirsh.gateways.base import (
 )
 from qirsh.gateways.http import Effect, PspClient
 from qirsh.methods import Method
-from qirsh_textpay.charges import DECLINES, ENDS, NAME, Charge, Charges, Environment, Event, standing, told
+from qirsh_textpay.charges import DECLINES, ENDS, NAME, Charge, Charges, Event, standing, told
 
 SIGNATURE_HEADER: Final = "textpay-signature"
 SIGNED_WITHIN: Final = timedelta(minutes=5)
@@ -70,7 +70,7 @@ class Credentials(BaseModel):
 
     api_key: SecretStr = Field(min_length=1)
     webhook_secret: SecretStr = Field(min_length=1)  # an empty HMAC key would let anyone sign
-    environment: Environment = "live"
+    live: bool = True
     base_url: str = "https://api.textpay.example"
 
 
@@ -78,7 +78,7 @@ class TextPay:
     """The charges of one TextPay account."""
 
     def __init__(self, credentials: Credentials, surroundings: Surroundings) -> None:
-        """Charge through this account, in one of TextPay's two environments.
+        """Charge through this account, which is live or a test account.
 
         Raises:
             GatewayMisconfigured: the address would carry the key in clear.
@@ -88,7 +88,7 @@ class TextPay:
         self._client = PspClient(credentials.base_url, psp="TextPay")
         self._api_key = credentials.api_key
         self._webhook_secret = credentials.webhook_secret
-        self._environment = credentials.environment
+        self._live = credentials.live
         self._now = surroundings.now
 
     @property
@@ -157,7 +157,7 @@ class TextPay:
             event = msgspec.json.decode(delivery.body, type=Event)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise WebhookMalformed from None
-        if {event.environment, event.charge.environment} != {self._environment}:
+        if {event.live, event.charge.live} != {self._live}:
             raise WebhookNotAuthentic("The delivery is of TextPay's other environment.")
         return tuple(told(event.charge)) if event.type in TOLD else ()
 
@@ -198,8 +198,8 @@ class TextPay:
 
     def _ours(self, charge: Charge, draft: PaymentDraft) -> Charge:
         """The charge, once it is known to be this draft's, in money that counts here."""
-        if charge.environment != self._environment:
-            raise GatewayMisconfigured(f"textpay.environment is {self._environment}, and the key is of the other one.")
+        if charge.live != self._live:
+            raise GatewayMisconfigured(f"textpay.live is {str(self._live).lower()}, and the key is not of that kind.")
         if charge.merchant_reference != str(draft.id):
             raise GatewayProtocolError("TextPay answered with another charge.")
         return charge

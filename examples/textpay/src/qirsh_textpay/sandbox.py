@@ -43,7 +43,7 @@ class Account:
 
     api_key: str = field(default="sandbox_textpay_api_key", repr=False)
     webhook_secret: str = field(default="sandbox_textpay_webhook_secret", repr=False)
-    environment: Literal["test", "live"] = "test"
+    live: bool = False
 
 
 class TextPay:
@@ -54,7 +54,7 @@ class TextPay:
     def __init__(self, account: Account, world: World) -> None:
         self._account = account
         self._world = world
-        self._book = Book(world, self, account.environment)
+        self._book = Book(world, self, live=account.live)
         self._answers = Table(world.store, "textpay.answer", _Answer)
 
     def routes(self) -> Sequence[Route]:

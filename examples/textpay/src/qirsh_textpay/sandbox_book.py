@@ -55,10 +55,10 @@ class Charge(msgspec.Struct, frozen=True):
 class Book:
     """The charges of one merchant. What a step changes and the webhook it owes are on disk together."""
 
-    def __init__(self, world: World, sender: Sender, environment: str) -> None:
+    def __init__(self, world: World, sender: Sender, *, live: bool) -> None:
         self._world = world
         self._sender = sender
-        self._environment = environment
+        self._live = live
         self.charges = Table(world.store, "textpay.charge", Charge)
 
     def of(self, merchant_reference: str) -> list[Charge]:
@@ -135,7 +135,7 @@ class Book:
         shown = ("id", "merchant_reference", "amount", "status", "otp_token", "declines", "refunds")
         return {
             **{name: msgspec.to_builtins(getattr(charge, name)) for name in shown},
-            "environment": self._environment,
+            "live": self._live,
             "currency": "EGP",
             "code_length": len(charge.code),
         }
@@ -157,7 +157,7 @@ class Book:
         """Change a charge, and owe the webhook about it."""
         with self._world.store.transaction():
             after = self._put(charge, **changes)
-            event = {"id": fresh("ev"), "type": kind, "environment": self._environment, "charge": self.shape(after)}
+            event = {"id": fresh("ev"), "type": kind, "live": self._live, "charge": self.shape(after)}
             self._world.deliveries.schedule(self._sender, after.merchant_reference, msgspec.json.encode(event))
         return after
 
