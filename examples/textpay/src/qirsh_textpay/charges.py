@@ -82,10 +82,10 @@ def told(charge: Charge) -> Iterator[GatewayEvent]:
     """What a charge says happened, in causal order. Each fact has one id, whoever brings it and however often."""
     if charge.status == "paid":
         yield said(charge, Kind.PAID, "paid", amount_minor=charge.amount)
-        total_minor = 0
+        # Each refund is told with what went back in all: a total counts once, however often and in what order it comes.
+        total_minor = sum(refund.amount for refund in charge.refunds)
         for refund in charge.refunds:
-            total_minor += refund.amount
-            yield said(charge, Kind.REFUNDED, refund.id, amount_minor=total_minor, refund=refund)
+            yield said(charge, Kind.REFUNDED, f"{refund.id}:{total_minor}", amount_minor=total_minor, refund=refund)
     elif charge.status in ENDS:
         yield said(charge, Kind.FAILED, charge.status, reason=ENDS[charge.status])
     elif charge.declines and charge.status == "awaiting_code":

@@ -35,6 +35,7 @@ from qirsh.gateways.http import Effect, PspClient
 from qirsh.methods import Method
 from qirsh_textpay.charges import DECLINES, ENDS, NAME, Charge, Charges, Event, standing, told
 
+CHARGES: Final = "/textpay/v1/charges"
 SIGNATURE_HEADER: Final = "textpay-signature"
 SIGNED_WITHIN: Final = timedelta(minutes=5)
 """Before or after now. Each attempt is signed anew, so what is older was recorded by somebody."""
@@ -66,7 +67,7 @@ _Answer = TypeVar("_Answer", Charge, Charges)
 class Credentials(BaseModel):
     """The section [textpay] of the configuration: what TextPay's dashboard shows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     api_key: SecretStr = Field(min_length=1)
     webhook_secret: SecretStr = Field(min_length=1)  # an empty HMAC key would let anyone sign
@@ -102,7 +103,7 @@ class TextPay:
         A draft in doubt needs no other way: the same key gets the first charge again, and no second text.
         """
         charge = await self._moved(
-            "/v1/charges",
+            CHARGES,
             {
                 "merchant_reference": str(draft.id),
                 "amount": draft.amount.amount_minor,
@@ -135,7 +136,7 @@ class TextPay:
 
     async def lookup(self, draft: PaymentDraft) -> Lookup:
         """Ask for the charge by our draft id: the package's docstring, 3."""
-        answer = await self._call("GET", "/v1/charges", params={"merchant_reference": str(draft.id)})
+        answer = await self._call("GET", CHARGES, params={"merchant_reference": str(draft.id)})
         found = _read(answer, Charges)
         if found is None:
             raise GatewayUnavailable("TextPay's answer could not be read: try again with the same key.")
@@ -209,7 +210,7 @@ def _path_of(draft: PaymentDraft) -> str:
     """Where a draft's charge is. Without one nothing can be asked, and nothing was."""
     if draft.transaction_reference_id is None:
         raise GatewayUnavailable("No charge of this draft is known: nothing was sent.")
-    return f"/v1/charges/{draft.transaction_reference_id}"
+    return f"{CHARGES}/{draft.transaction_reference_id}"
 
 
 def _read(answer: object, shape: type[_Answer]) -> _Answer | None:

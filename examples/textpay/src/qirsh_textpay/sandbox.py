@@ -210,5 +210,5 @@ def _name_of(request: web.Request) -> str:
     return f"{request.path}:{request.headers['Idempotency-Key']}"
 
 
-SANDBOX: Final = Kind(Account, TextPay, lambda url, _folder: {"base_url": f"{url}/textpay"})
+SANDBOX: Final = Kind(Account, TextPay)
 """What the entry point in the group `qirsh.sandbox` names."""
