@@ -24,6 +24,7 @@ import tomli_w
 from redis.asyncio import Redis
 
 from qirsh_sandbox import credentials
+from qirsh_sandbox.registry import PSPS
 
 T = TypeVar("T")
 
@@ -329,8 +330,10 @@ def write_config(
 ) -> Path:
     """A configuration for servers that talk to the sandbox; `psps` is the folder of its state, for PayPal's trust file.
 
-    A keyword called as a gateway changes keys of its section; None takes the section out. Where there is Paymob, what
-    both it and Fawry take is Paymob's alone unless `routes` says otherwise, so that its faults are seen as they are.
+    A keyword called as a gateway changes keys of its section; None takes the section out. A gateway that is installed
+    beside ours has a section only where a keyword asks for it, so that no other test depends on what is installed.
+    Where there is Paymob, what both it and Fawry take is Paymob's alone unless `routes` says otherwise, so that its
+    faults are seen as they are.
     """
     if more.get("paymob", {}) is not None:
         more.setdefault("routes", {"card": {"EGP": ["paymob"]}, "vodafone_cash": {"EGP": ["paymob"]}})
@@ -345,7 +348,7 @@ def write_config(
         "fulfilment_secrets": [FULFILMENT_SECRET],
     }
     for name, account in credentials(sandbox, psps or path.parent).items():
-        changes = more.pop(name, {})
+        changes = more.pop(name, {} if name in PSPS else None)
         if changes is not None and (name != "paypal" or psps is not None):
             config[name] = {**account, **changes}
     path.write_text(tomli_w.dumps({**config, **more}))

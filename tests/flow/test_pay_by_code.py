@@ -28,7 +28,7 @@ MAX_TRIES: Final = 5
 def running_wallets(scratch: Path, new_database: NewDatabase) -> Iterator[World]:
     """A system of its own, which sends wallets to the plugin. Its client is not to be used."""
     assert "textpay" in installed(), "`make setup` installs examples/textpay: run it again"
-    with system(scratch / "wallets", asyncio.run(new_database()), routes=ROUTES) as world:
+    with system(scratch / "wallets", asyncio.run(new_database()), routes=ROUTES, textpay={}) as world:
         yield world
 
 
@@ -514,7 +514,7 @@ def config_of(world: World, folder: Path, **more: Any) -> Path:
         sandbox=world.sandbox,
         shop_url=world.shop.url,
         routes=ROUTES,
-        **more,
+        **{"textpay": {}, **more},
     )
 
 
