@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr, ValidationError
 from unit_drafts import draft_in
 from unit_support import SOURCE, SURROUNDINGS
 
@@ -21,6 +22,7 @@ from qirsh.errors import (
 from qirsh.gateways.base import Delivery
 from qirsh.gateways.http import PspClient
 from qirsh.gateways.paymob import Credentials, Paymob
+from qirsh.gateways.paypal import Credentials as PaypalCredentials
 from qirsh.settings import ConfigurationError, Settings, load, write
 from qirsh_sandbox import PaymobConfig, SandboxConfig
 
@@ -52,6 +54,27 @@ def shown(thing: object) -> str:
 def settings(**changes: Any) -> Settings:
     """Settings in which every secret is set."""
     return load(overrides={**CONFIGURED, **changes})
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        (Credentials, {"api_key": SECRET, "hmac_secret": SECRET, "card_integration_id": 1}),
+        (Credentials, {"api_key": SECRET, "hmac_secret": SECRET, "flow": "intention"}),
+        (PaypalCredentials, {"client_id": SECRET, "client_secret": SECRET}),
+    ],
+)
+def test_refused_credentials_quote_no_secret(model: type[Any], keys: dict[str, Any]) -> None:
+    """Pydantic quotes what it refuses, and a missing key makes that the whole account."""
+    with pytest.raises(ValidationError) as refusal:
+        model(**keys)
+    assert SECRET not in shown(refusal.value)
+
+
+def test_an_empty_secret_key_is_refused_in_either_flow() -> None:
+    """A key that is set and empty is a mistake, and would only show once the flow is changed."""
+    with pytest.raises(ValidationError, match="secret_key"):
+        Credentials(api_key=SecretStr("a"), hmac_secret=SecretStr("b"), secret_key=SecretStr(""))
 
 
 def test_settings_show_no_secret() -> None:

@@ -15,11 +15,11 @@ class Credentials(BaseModel):
     user id, without which no webhook would be more than a hint.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     flow: Literal["accept", "intention"] = "accept"
     api_key: SecretStr = Field(min_length=1)
-    secret_key: SecretStr | None = None
+    secret_key: SecretStr | None = Field(default=None, min_length=1)
     public_key: str | None = None
     hmac_secret: SecretStr = Field(min_length=1)  # an empty HMAC key would let anyone sign
     card_integration_id: PositiveInt | None = None

@@ -40,7 +40,7 @@ _log = structlog.get_logger("qirsh.gateways.paypal")
 class Credentials(BaseModel):
     """What the PayPal dashboard gives: https://developer.paypal.com/dashboard/applications."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     client_id: SecretStr = Field(min_length=1)
     client_secret: SecretStr = Field(min_length=1)
