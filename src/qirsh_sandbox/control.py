@@ -16,6 +16,14 @@ class _Advance(msgspec.Struct, forbid_unknown_fields=True):
     advance_seconds: float
 
 
+class _Sent(msgspec.Struct, forbid_unknown_fields=True):
+    """A webhook in a test's own words; the PSP signs whatever it is given."""
+
+    psp: str
+    body: str
+    merchant_reference: str | None = None
+
+
 class Control:
     """The handlers of the control plane."""
 
@@ -36,6 +44,7 @@ class Control:
             web.get("/__sandbox/clock", self._time),
             web.post("/__sandbox/clock", self._advance),
             web.get("/__sandbox/deliveries", self._report),
+            web.post("/__sandbox/deliveries", self._send),
             web.post("/__sandbox/deliveries/{n:[0-9]{1,15}}/resend", self._resend),
         ]
 
@@ -94,6 +103,20 @@ class Control:
     async def _report(self, request: web.Request) -> web.Response:
         wanted = request.query.get("merchant_reference")
         return json_answer(self._deliveries.report(folded(wanted) if wanted else None))
+
+    async def _send(self, request: web.Request) -> web.Response:
+        try:
+            sent = msgspec.json.decode(await request.read(), type=_Sent)
+        except msgspec.DecodeError as error:
+            return _refuse(400, str(error))
+        psp = self._psps.get(sent.psp)
+        if psp is None:
+            return _refuse(400, f"psp must be one of {', '.join(self._psps)}")
+        try:
+            self._deliveries.schedule(psp, sent.merchant_reference, sent.body.encode())
+        except (msgspec.DecodeError, LookupError, TypeError, ValueError):
+            return _refuse(400, f"{sent.psp} cannot sign this body: it lacks what its signature is made of")
+        return json_answer({"psp": sent.psp}, 201)
 
     async def _resend(self, request: web.Request) -> web.Response:
         fresh = self._deliveries.resend(int(request.match_info["n"]))

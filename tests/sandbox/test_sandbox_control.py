@@ -1,6 +1,7 @@
 """The control plane: ledger, payer, clock, deliveries and what survives a restart."""
 
 import asyncio
+import json
 import sqlite3
 import sys
 from pathlib import Path
@@ -220,3 +221,33 @@ async def _attempts(shop: Any, count: int) -> list[dict[str, Any]]:
             if rows and rows[0]["attempts"] == count and rows[0]["state"] != "sending":
                 return rows
             await asyncio.sleep(0.005)
+
+
+async def test_a_webhook_in_anybodys_words_is_signed_as_the_psps_own(tmp_path: Path) -> None:
+    """Events that no payer can cause, and documented bodies whose keys nobody published, can be tried no other way."""
+    async with bench(tmp_path) as shop:
+        await shop.wallet()
+        await shop.act("pay")
+        (genuine,) = await shop.callbacks(1)
+        words = {**genuine.body, "obj": {**genuine.obj, "amount_cents": 77}}
+        body = {"psp": "paymob", "body": json.dumps(words), "merchant_reference": "draft-2"}
+        assert (await shop.post("/__sandbox/deliveries", body)).status == 201
+        sent = (await shop.callbacks(2))[1]
+        assert (sent.obj["amount_cents"], sent.is_authentic) == (77, True)
+        assert [row["merchant_reference"] for row in await shop.deliveries()] == ["draft-1", "draft-2"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"psp": "nobody", "body": "{}"},
+        {"psp": "paymob"},
+        {"psp": "paymob", "body": "{}"},
+        {"psp": "paymob", "body": ""},
+    ],
+)
+async def test_a_webhook_that_cannot_be_signed_is_refused(tmp_path: Path, body: dict[str, Any]) -> None:
+    """A test that sent nothing and waits for what comes of it would wait for ever."""
+    async with bench(tmp_path) as shop:
+        assert (await shop.post("/__sandbox/deliveries", body)).status == 400
+        assert await shop.deliveries() == []
