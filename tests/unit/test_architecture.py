@@ -77,6 +77,12 @@ NEVER: Mapping[str, tuple[frozenset[str], str]] = {
         frozenset({"api", "app", "server", "settings", "gateways.http", "gateways.registry"}),
         "durable work is the same verbs, later",
     ),
+    "qirsh.conformance": (
+        frozenset(
+            {"payments", "registration", "fold", "store", "api", "work", "app", "settings", "routing", "gateways.http"}
+        ),
+        "the judge needs no server, and not the client that it judges",
+    ),
 }
 
 
@@ -277,7 +283,12 @@ def test_base_of_the_gateways_knows_only_the_core() -> None:
 def test_the_sandbox_shares_nothing_with_the_server() -> None:
     """The judge must not share code with the judged: shared signing would only prove that we agree with ourselves."""
     assert not users_of("qirsh", inside="qirsh_sandbox")
-    assert users_of("qirsh_sandbox") <= {"qirsh.dev", "qirsh.cli"}
+    assert users_of("qirsh_sandbox") <= {"qirsh.dev", "qirsh.cli", "qirsh.conformance.sandbox"}
+
+
+def test_nobody_needs_the_conformance_kit() -> None:
+    """It judges gateways from outside, so a server runs without it, and a fault of it can harm no payment."""
+    assert not users_of("qirsh.conformance")
 
 
 def test_no_module_imports_itself_round_a_circle() -> None:
