@@ -376,8 +376,8 @@ WRONG: Final[Sequence[tuple[str, type[Same], str]]] = (
     ("standings_are_told_apart", Optimist, "where it is unknown"),
     ("refund_happens_once", FreshKey, "send `key` as it is"),
     ("refund_happens_once", Generous, "a refund of twice the payment"),
-    ("secrets_stay_secret", Indiscreet, "an exception"),
-    ("secrets_stay_secret", Logging, "a log line"),
+    ("secrets_stay_secret", Indiscreet, "an exception or the PspAnswer in it holds"),
+    ("secrets_stay_secret", Logging, "a log line holds"),
     ("instances_share_nothing", Shared, "with this merchant's own keys"),
 )
 """A check, a gateway that it must not let pass, and what it says of it."""

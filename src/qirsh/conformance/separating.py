@@ -60,8 +60,16 @@ async def wrong_environment_is_refused(bench: Bench) -> None:
 async def secrets_stay_secret(bench: Bench) -> None:
     """19. No configured secret, no token and no valid signature is in a log, a repr, an exception or an answer."""
     with _logs() as lines:
-        texts = [repr(bench.gateway), str(bench.gateway), repr(bench.profile), repr(bench.credentials)]
-        texts += [str(bench.credentials), *_of_bad_credentials(bench)]
+        returned: list[str] = []
+        raised: list[str] = []
+        shown = {
+            "the repr of the gateway or its profile": [repr(bench.gateway), str(bench.gateway), repr(bench.profile)],
+            "the repr of the credentials": [repr(bench.credentials), str(bench.credentials)],
+            "what is said of a bad configuration": list(_of_bad_credentials(bench)),
+            "the repr of what the gateway returns": returned,
+            "an exception or the PspAnswer in it": raised,
+            "a log line": lines,
+        }
         signatures: set[str] = set()
         for case in methods(bench.profile):
             story = await paid(bench, case)
@@ -71,12 +79,12 @@ async def secrets_stay_secret(bench: Bench) -> None:
                 valid = [text[span.start : span.end] for span in spans(text)]
                 signatures.update(valid)
                 forged = with_signature_text(delivery, place, text.replace(valid[-1], "0" * len(valid[-1])))
-                texts += [repr(delivery), *_of(await error_of(bench.gateway.read_webhook(forged), "read_webhook"))]
-            texts += [repr(story.draft.action), *(repr(one) for one in (*story.facts, *story.hints))]
-            texts += [text async for text in _of_disturbed(story)]
+                raised += _of(await error_of(bench.gateway.read_webhook(forged), "read_webhook"))
+            returned += [repr(one) for one in (story.draft.action, *story.facts, *story.hints)]
+            raised += [text async for text in _of_disturbed(story)]
     secrets = {MARK[:SHORTEST_SECRET], *bench.secrets, *signatures, *_tokens(bench)}
     secrets |= {base64.b64encode(secret.encode()).decode() for secret in bench.secrets}
-    for where, found in (("a log line", lines), ("a repr, an exception or an answer", texts)):
+    for where, found in shown.items():
         leaked = any(secret in text for text in found for secret in secrets if len(secret) >= SHORTEST_SECRET)
         expect(
             not leaked,
