@@ -2,7 +2,9 @@
 
 import asyncio
 import contextvars
+import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from uuid import UUID, uuid4
@@ -15,6 +17,7 @@ from pydantic import SecretStr
 import qirsh.conformance
 from qirsh.actions import RedirectUrl
 from qirsh.conformance import CHECKS, Check, NotApplicable, opened
+from qirsh.conformance.golden import Golden
 from qirsh.draft import GatewayEvent, Kind, PaymentDraft
 from qirsh.errors import (
     GatewayMisconfigured,
@@ -40,6 +43,7 @@ from qirsh.gateways.registry import installed
 from qirsh.money import Money
 
 GOLDEN: Final = Path(__file__).with_name("golden")
+DOCS: Final = Path(__file__).parents[2] / "docs" / "conformance.md"
 
 
 class Same:
@@ -345,6 +349,16 @@ class Shared(Capturing):
         return registration
 
 
+class NothingBack(Capturing):
+    """A PSP that gives no money back, and says so."""
+
+    @property
+    def profile(self) -> Profile:
+        """No method's money."""
+        profile = super().profile
+        return replace(profile, unrefundable=profile.methods)
+
+
 class LaxCredentials(PaypalCredentials):
     """Take an empty secret."""
 
@@ -435,6 +449,24 @@ async def test_an_empty_secret_must_be_refused() -> None:
     kind = wrong_kind("paypal", Capturing, LaxCredentials)
     with pytest.raises(AssertionError, match="the credentials take an empty client_secret"):
         await verdict_of(_BY_NAME["forged_delivery_is_refused"], "paypal", kind)
+
+
+async def test_a_check_that_does_not_apply_says_why() -> None:
+    """What is skipped in silence is believed to be proved."""
+    for check in ("refund_amounts_are_cumulative", "refund_happens_once"):
+        verdict = await verdict_of(_BY_NAME[check], "paypal", wrong_kind("paypal", NothingBack))
+        assert verdict == NotApplicable("the profile says that the money of no method can be given back")
+
+
+def test_the_page_on_the_kit_lists_what_there_is() -> None:
+    """Authors elsewhere have that page and nothing else."""
+    page = DOCS.read_text("utf-8")
+    assert re.findall(r"^\| ([0-9]+) \|", page, re.MULTILINE) == [str(number) for number in range(1, len(CHECKS) + 1)]
+    table = page[page.index("### Golden deliveries") : page.index("## The checks")]
+    named = {
+        name for cell in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
+    }
+    assert named == {field.name for field in msgspec.structs.fields(Golden)} - {"name"}
 
 
 async def test_what_is_not_installed_is_said_in_words() -> None:
