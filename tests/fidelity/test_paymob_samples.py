@@ -105,9 +105,7 @@ def test_a_wallet_payment_is_answered_and_told_as_recorded(paymob: Paymob, sandb
     compare("paymob", "wallet callback", vector, told(sandbox, reference))
 
 
-def test_a_kiosk_bill_is_answered_and_its_end_told_as_recorded(
-    paymob: Paymob, sandbox: Judged, reference: str
-) -> None:
+def test_a_kiosk_bill_is_answered_and_its_end_told_as_recorded(paymob: Paymob, sandbox: Judged, reference: str) -> None:
     """The bill's number is what a payer quotes, and an end without money looks like nothing else."""
     answer = paymob.pay(ACCOUNT.kiosk_integration_id, "AGGREGATOR", "AGGREGATOR")
     callback = shared_json("vectors/paymob/kiosk_expired_callback_unverifiable.json")["payload"]
@@ -121,7 +119,9 @@ def test_a_card_payment_its_way_back_and_its_refund_look_as_documented(
 ) -> None:
     """The callback's sample is the official one, whose signature was verified."""
     back = dict(parse_qsl(urlsplit(paymob.pay_by_card()).query, keep_blank_values=True))
-    compare("paymob", "way back", shared_json("vectors/paymob/redirect_same_values_as_official_docs.json")["payload"], back)
+    compare(
+        "paymob", "way back", shared_json("vectors/paymob/redirect_same_values_as_official_docs.json")["payload"], back
+    )
     callback = told(sandbox, reference)
     official = shared_json("vectors/paymob/transaction_official_docs.json")["payload"]
     compare("paymob", "card callback", official, callback)

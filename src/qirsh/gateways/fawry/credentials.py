@@ -10,7 +10,7 @@ Path = Annotated[str, Field(pattern=r"\A/[!-~]*\z")]
 class Credentials(BaseModel):
     """What Fawry gives a merchant: https://developer.fawrystaging.com, "Access FawryPay account"."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     merchant_code: str = Field(min_length=1)
     security_key: SecretStr = Field(min_length=1)  # an empty key would let anyone sign

@@ -14,7 +14,7 @@ class Credentials(BaseModel):
     `webhook_secrets` are those of our webhook endpoint, more than one while a secret is rolled.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     secret_key: SecretStr = Field(min_length=1)
     # An empty secret would let anyone sign.
