@@ -383,7 +383,7 @@ WRONG: Final[Sequence[tuple[str, type[Same], str]]] = (
     ("event_ids_are_stable_and_distinct", OneId, "stands for two events"),
     ("unknown_event_says_nothing", Talkative, "yields ()"),
     ("unknown_event_says_nothing", Pessimist, "only an explicit end is `failed`"),
-    ("refund_amounts_are_cumulative", LastRefundOnly, "cumulative sum"),
+    ("refund_amounts_are_cumulative", LastRefundOnly, "cumulative sums"),
     ("retriable_decline_is_not_failed", GivesUp, "report `declined`"),
     ("wrong_environment_is_refused", Trusting, "signed for another account was believed"),
     ("lookup_tells_what_webhooks_told", Forgetful, "and the look-up does not"),

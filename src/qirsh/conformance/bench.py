@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from qirsh.clock import Clock
 from qirsh.conformance.psp import Inbox, Psp
@@ -66,10 +66,18 @@ class Bench:
         async with _gateway(self.kind, keys, self.public_url, now or self.clock.now) as gateway:
             yield gateway
 
+    def moved(self, origin: str) -> Mapping[str, object]:
+        """The keys that lead to the PSP, leading to another origin instead."""
+        moved = {name: replaced(value, self.recorder.origin, origin) for name, value in self.keys.items()}
+        return {name: value for name, value in moved.items() if value != self.keys[name]}
+
     @asynccontextmanager
     async def elsewhere(self) -> AsyncIterator["Bench"]:
-        """Another merchant: an account with other keys, at a simulator that shares nothing with this one."""
-        account = another_account(self.name)
+        """Another merchant: an account with other keys, at a simulator that shares nothing with this one.
+
+        A key stays where the credentials take no other, as one that names an environment.
+        """
+        account = {name: value for name, value in another_account(self.name).items() if _is_taken(self, {name: value})}
         async with _opened(self.name, self.kind, self.golden, {**self.changes, **account}, account) as bench:
             yield bench
 
@@ -100,6 +108,17 @@ async def opened(
         yield bench
 
 
+def replaced(value: Any, old: str, new: str) -> Any:  # noqa: ANN401  any key of a configuration
+    """The value with one text in it replaced by another, in lists too."""
+    match value:
+        case str():
+            return value.replace(old, new)
+        case list():
+            return [replaced(one, old, new) for one in value]
+        case _:
+            return value
+
+
 def secret_fields(credentials: BaseModel) -> Iterator[tuple[str, object]]:
     """The keys of a configuration that hold a secret, or a list of them, with their values."""
     for name in type(credentials).model_fields:
@@ -119,6 +138,14 @@ def secrets_in(value: object) -> list[str]:
             return [secret for one in value for secret in secrets_in(one)]
         case _:
             return []
+
+
+def _is_taken(bench: Bench, changes: Mapping[str, object]) -> bool:
+    try:
+        bench.kind.credentials(**{**bench.keys, **changes})
+    except ValidationError:
+        return False
+    return True
 
 
 @asynccontextmanager

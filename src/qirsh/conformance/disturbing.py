@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
+from qirsh.actions import OtpToken
 from qirsh.conformance.bench import Bench
 from qirsh.conformance.drafts import Case, methods, new_draft, refundable
 from qirsh.conformance.registering import MOST_STEPS, each_step
@@ -18,7 +20,7 @@ from qirsh.errors import (
     GatewayUnavailable,
     PaymentError,
 )
-from qirsh.gateways.base import Captures, Gateway, RefundOrder, deadline
+from qirsh.gateways.base import AsksForCode, Captures, Gateway, RefundOrder, deadline
 
 Wanted = tuple[type[PaymentError], ...]
 
@@ -60,7 +62,7 @@ async def refused_connection_is_unavailable(bench: Bench) -> None:
     payable = [await registered(bench, case) for case in methods(bench.profile)]
     done = [await paid(bench, case) for case in refundable(bench.profile)[:1]]
     with closed_port() as nobody:
-        keys = {name: nobody for name, value in bench.keys.items() if value == bench.recorder.origin}
+        keys = bench.moved(nobody)
         expect(keys, "no key of the configuration is the PSP's address: let `addresses` of the simulator give one")
         await _expect_all_unavailable(bench, keys, payable, done)
 
@@ -114,7 +116,7 @@ async def slow_psp_is_cut_at_the_deadline(bench: Bench) -> None:
 
 
 async def _expect_all_unavailable(
-    bench: Bench, keys: Mapping[str, str], payable: Sequence[Story], done: Sequence[Story]
+    bench: Bench, keys: Mapping[str, object], payable: Sequence[Story], done: Sequence[Story]
 ) -> None:
     async with bench.made(keys) as gateway:
         for story in payable:
@@ -178,7 +180,7 @@ async def _expect_token_map(bench: Bench) -> None:
 async def _movers(
     bench: Bench, kind: str | None, status: int = 500
 ) -> list[tuple[str, Callable[[], Awaitable[object]]]]:
-    """The refund and the capture of payments of their own, each disturbed when it is called."""
+    """What moves money, each with a payment of its own, disturbed when it is called: refund, capture, a texted code."""
     found: list[tuple[str, Callable[[], Awaitable[object]]]] = []
 
     def disturbed(what: str, call: Callable[[], Awaitable[object]]) -> None:
@@ -197,7 +199,18 @@ async def _movers(
         approved = await registered(bench, methods(bench.profile)[0])
         await approved.act("pay", captures=False)
         disturbed("capture", approved.capture)
+    if isinstance(bench.gateway, AsksForCode):
+        disturbed("capture", partial(_submitting, bench.gateway, await registered(bench, methods(bench.profile)[0])))
     return found
+
+
+async def _submitting(gateway: AsksForCode, story: Story) -> object:
+    """A wrong code: what the PSP makes of it does not matter, since its answer is lost."""
+    action = story.draft.action
+    if not isinstance(action, OtpToken):
+        raise AssertionError("the gateway has `submit_code`, and its action is no OtpToken: return one")  # noqa: TRY004  as every complaint
+    key = str(uuid4())
+    return await gateway.submit_code(story.draft, token=action.token, code="0" * action.digits, key=key)
 
 
 async def _refunding(gateway: Gateway, story: Story) -> object:

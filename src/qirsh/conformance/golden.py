@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from qirsh.conformance.bench import Bench
+from qirsh.conformance.bench import Bench, replaced
 from qirsh.conformance.verdicts import some
 from qirsh.conformance.wire import Message, response, served
 from qirsh.draft import GatewayEvent
@@ -119,7 +119,7 @@ def _recorded(golden: Golden, place: str) -> Delivery:
 async def _reader(bench: Bench, golden: Golden, place: str) -> AsyncIterator[Gateway]:
     """The gateway as the one who received it. One that the simulator signed is received now."""
     at = None if golden.unverifiable else golden.received_at
-    keys = {name: _placed(value, place) for name, value in golden.credentials.items()}
+    keys = {name: replaced(value, _PLACE, place) for name, value in golden.credentials.items()}
     async with bench.made(keys, now=None if at is None else lambda: at) as gateway:
         yield gateway
 
@@ -137,13 +137,3 @@ async def _answering(golden: Golden) -> AsyncIterator[str]:
 
     async with served(answer) as place:
         yield place
-
-
-def _placed(value: Any, place: str) -> Any:  # noqa: ANN401  any key of a configuration
-    match value:
-        case str():
-            return value.replace(_PLACE, place)
-        case list():
-            return [_placed(one, place) for one in value]
-        case _:
-            return value

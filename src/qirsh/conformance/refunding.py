@@ -54,14 +54,16 @@ async def _expect_totals(story: Story, heard: Sequence[GatewayEvent | Hint], wha
     """Deliveries and the look-up, each against the ledger. A PSP that tells no sum is not to be made to tell one."""
     total = (await story.ledger())["refunded_minor"]
     told = [one for one in heard if isinstance(one, GatewayEvent)]
-    events = [one for one in (*told, *(await story.look_up()).events) if one.kind is Kind.REFUNDED]
-    expect(events or heard, f"{what}: neither a webhook nor a look-up told of it")
-    for event in events:
-        minor = event.amount.amount_minor if event.amount else None
+    found = (await story.look_up()).events
+    expect(
+        heard or any(one.kind is Kind.REFUNDED for one in found), f"{what}: neither a webhook nor a look-up told of it"
+    )
+    for source in (told, found):
+        sums = [event.amount.amount_minor for event in source if event.kind is Kind.REFUNDED and event.amount]
         expect(
-            minor in {None, total},
-            f"{what}: the event says {minor} where {total} went back in all: report the PSP's cumulative sum, "
-            "or no amount where it tells none",
+            not sums or (sums == sorted(sums) and sums[-1] == total),
+            f"{what}: the events say {sums} where {total} went back in all: report the PSP's cumulative sums in their "
+            "order, or no amount where it tells none",
         )
 
 
