@@ -17,6 +17,7 @@ from .fawry_records import METHODS, Order
 
 OK: Final = {"statusCode": 200, "statusDescription": "Operation done successfully"}
 
+_RETURNED: Final = {"customerMerchantId": "customerProfileId"}  # notifications and returns call it differently
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _exact: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -110,7 +111,7 @@ def return_fields(order: Order, key: str) -> dict[str, str]:
         "fawryFees": _unpadded(order.fee_minor),
         "orderStatus": order.status,
         "paymentMethod": "PayUsingCC",
-        **{name: value for name, value in order.customer.items() if name != "customerMerchantId"},
+        **{_RETURNED.get(name, name): value for name, value in order.customer.items()},
         "taxes": "0",
         "statusCode": f"{OK['statusCode']}",
         "statusDescription": f"{OK['statusDescription']}",
