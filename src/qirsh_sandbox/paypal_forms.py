@@ -18,6 +18,10 @@ _MAX_UNITS: Final = 10
 _MAX_TEXT: Final = 127
 _ADDED: Final = ("item_total", "tax_total", "shipping", "handling", "insurance")
 _TAKEN_OFF: Final = ("shipping_discount", "discount")
+_OTHERWISE: Final = {  # each API lists issues of its own, and each lacks one that the other has
+    ("orders", "DECIMALS_NOT_SUPPORTED"): "DECIMAL_PRECISION",
+    ("payments", "MAX_VALUE_EXCEEDED"): "REFUND_AMOUNT_EXCEEDED",
+}
 _ENUMS: Final = {
     "shipping_preference": {"GET_FROM_FILE", "NO_SHIPPING", "SET_PROVIDED_ADDRESS"},
     "landing_page": {"LOGIN", "GUEST_CHECKOUT", "BILLING", "NO_PREFERENCE"},
@@ -128,7 +132,8 @@ class _Form:
             return parse(value, currency), currency
         except BadAmount as bad:
             field = "currency_code" if bad.issue == "INVALID_CURRENCY_CODE" else "value"
-            self.unwanted(bad.issue, f"{pointer}/{field}", currency if field == "currency_code" else value)
+            issue = _OTHERWISE.get((self._api, bad.issue), bad.issue)
+            self.unwanted(issue, f"{pointer}/{field}", currency if field == "currency_code" else value)
             return 0, currency
 
     def payable(self, holder: dict[str, Any], pointer: str) -> tuple[int, str]:
