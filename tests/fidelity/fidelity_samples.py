@@ -5,12 +5,12 @@ What differs must be listed, with the reason, in `data/<psp>_exceptions.json`, a
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
+
+from fidelity_files import DATA
 
 from judged import SHARED
 
-DATA: Final = Path(__file__).resolve().parent / "data"
 MORE: Final = "…"
 """A key of this name stands for fields that a sample leaves out."""
 

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import jsonschema
+from fidelity_files import followed
 
 FORM: Final = "application/x-www-form-urlencoded"
 _HOP_BY_HOP: Final = frozenset({"host", "content-length", "connection", "transfer-encoding", "content-encoding"})
@@ -82,7 +83,7 @@ def recording() -> Iterator[Recorder]:
 def judge_request(api: Mapping[str, Any], sent: Sent) -> tuple[str, Any]:
     """The operation that a request is, and its body; a failure unless the file has it and takes all of the request."""
     operation, described = _operation(api, sent)
-    parameters = [_found(api, one) for one in described.get("parameters", ())]
+    parameters = [followed(api, one) for one in described.get("parameters", ())]
     known = {one["name"]: one["schema"] for one in parameters if one["in"] == "query"}
     query = {"type": "object", "properties": known, "additionalProperties": False}
     _validate(api, operation, query, coerced(api, query, decoded(sent.query)))
@@ -116,7 +117,7 @@ def decoded(text: str) -> Any:
 
 def coerced(api: Mapping[str, Any], schema: Mapping[str, Any], value: Any) -> Any:
     """A value of texts with the types that its schema asks for, where the text is such a value as it would be sent."""
-    schema = _found(api, schema)
+    schema = followed(api, schema)
     if "anyOf" in schema:
         tried = [coerced(api, one, value) for one in schema["anyOf"]]
         fits = [one for one, part in zip(tried, schema["anyOf"], strict=True) if _validator(api, part).is_valid(one)]
@@ -157,12 +158,3 @@ def _with_lists(value: Any) -> Any:
         return value
     held = {name: _with_lists(one) for name, one in value.items()}
     return list(held.values()) if held and list(held) == [str(index) for index in range(len(held))] else held
-
-
-def _found(api: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    while "$ref" in schema:
-        target: Any = api
-        for step in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[step.replace("~1", "/").replace("~0", "~")]
-        schema = target
-    return schema

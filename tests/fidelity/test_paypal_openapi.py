@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from fidelity_openapi import Judge, corrected, judging
+from fidelity_files import corrected
+from fidelity_openapi import Judge, judging
 
 from judged import Judged, needs_shared, shared_json
 from qirsh_sandbox import PaypalConfig
@@ -112,6 +113,69 @@ def test_whatever_paypal_is_asked_it_answers_as_it_describes(  # a case is these
     assert judge.seen[f"{method} {path}"] >= statuses, "too tame: answers of one kind judge little"
 
 
+@pytest.mark.parametrize(
+    ("value", "currency", "issue"),
+    [
+        ("10.005", "USD", "DECIMAL_PRECISION"),
+        ("1000.50", "JPY", "DECIMAL_PRECISION"),
+        ("0.00", "USD", "CANNOT_BE_ZERO_OR_NEGATIVE"),
+        ("-1.00", "USD", "CANNOT_BE_ZERO_OR_NEGATIVE"),
+        ("10.00", "EGP", "INVALID_CURRENCY_CODE"),
+        ("1000000000000000.00", "USD", "MAX_VALUE_EXCEEDED"),
+        ("ten", "USD", "INVALID_PARAMETER_SYNTAX"),
+    ],
+)
+def test_amounts_are_refused_with_issues_that_orders_have(
+    judge_of: Callable[[str], Judge], reference: str, value: str, currency: str, issue: str
+) -> None:
+    """PayPal lists the issues of each operation, and those of refunds are others."""
+    body = an_order(reference)
+    body["purchase_units"][0]["amount"] = {"currency_code": currency, "value": value}
+    refusal = judge_of("checkout_orders_v2").ask("POST", ORDERS, body=body, headers=named(reference))
+    assert [one["issue"] for one in refusal["details"]] == [issue]
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "issue"),
+    [
+        ("1.005", "USD", "DECIMAL_PRECISION"),
+        ("1.50", "JPY", "DECIMALS_NOT_SUPPORTED"),
+        ("0.00", "USD", "CANNOT_BE_ZERO_OR_NEGATIVE"),
+        ("1.00", "EGP", "INVALID_CURRENCY_CODE"),
+        ("1.00", "EUR", "REFUND_CAPTURE_CURRENCY_MISMATCH"),
+        ("7.51", "USD", "REFUND_AMOUNT_EXCEEDED"),
+        ("1000000000000000.00", "USD", "REFUND_AMOUNT_EXCEEDED"),
+    ],
+)
+def test_amounts_are_refused_with_issues_that_refunds_have(
+    judge_of: Callable[[str], Judge], sandbox: Judged, reference: str, value: str, currency: str, issue: str
+) -> None:
+    """As above, for what goes back of ten dollars of which 2.50 went back."""
+    at = {"capture_id": paid(judge_of, sandbox, reference)["capture_id"]}
+    body = {"amount": {"currency_code": currency, "value": value}}
+    refusal = judge_of("payments_payment_v2").ask("POST", f"{PAYMENT}/refund", path_parameters=at, body=body)
+    assert [one["issue"] for one in refusal["details"]] == [issue]
+
+
+@pytest.mark.parametrize(
+    ("changes", "issue"),
+    [
+        ({"payment_source": {}}, "NO_PAYMENT_SOURCE_PROVIDED"),
+        ({"payment_source": {"token": {"id": "1", "type": "BILLING_AGREEMENT"}}}, "PAYMENT_SOURCE_CANNOT_BE_USED"),
+        ({"purchase_units": []}, "INVALID_ARRAY_MIN_ITEMS"),
+        ({"purchase_units": None}, "MISSING_REQUIRED_PARAMETER"),
+        ({"intent": "TAKE"}, "INVALID_PARAMETER_VALUE"),
+    ],
+)
+def test_orders_are_refused_with_issues_that_orders_have(
+    judge_of: Callable[[str], Judge], reference: str, changes: dict[str, Any], issue: str
+) -> None:
+    """As above, for the parts that are no amounts."""
+    body = an_order(reference) | changes
+    refusal = judge_of("checkout_orders_v2").ask("POST", ORDERS, body=body, headers=named(reference))
+    assert [one["issue"] for one in refusal["details"]] == [issue]
+
+
 def test_the_judge_sees_what_is_wrong(judge_of: Callable[[str], Judge], reference: str) -> None:
     """A judge that finds everything right would be no test."""
     judge = judge_of("checkout_orders_v2")
@@ -127,7 +191,7 @@ def described(name: str) -> schemathesis.BaseSchema:
     file = shared_json(f"openapi/paypal/{name}.json")
     if name == "notifications_webhooks_v1":  # it has neither
         return schemathesis.openapi.from_dict(file)
-    api = corrected(file, "paypal_deviations")
+    api = corrected(file, f"{name}_deviations")
     source = api["components"]["schemas"].get("payment_source", {})
     source["properties"] = {"paypal": source.get("properties", {}).get("paypal", {})}
     return schemathesis.openapi.from_dict(api)

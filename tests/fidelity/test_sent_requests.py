@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fidelity_openapi import corrected
+from fidelity_files import corrected
 from fidelity_wire import Recorder, Sent, decoded, judge_request, recording
 
 from conftest import NewDatabase

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import schemathesis
-from fidelity_openapi import AnyCase, Judge, corrected, judging
+from fidelity_files import corrected
+from fidelity_openapi import AnyCase, Judge, judging
 
 from judged import Judged, needs_shared, shared_json
 from qirsh_sandbox import StripeConfig
