@@ -7,8 +7,8 @@ from uuid import uuid5
 from qirsh.draft import PaymentDraft
 from qirsh.errors import GatewayRejected, GatewayUnavailable
 from qirsh.fold import Fold
-from qirsh.gateways.base import Captures, deadline
-from qirsh.registration import PSP_SECONDS, Registrar
+from qirsh.gateways.base import Captures
+from qirsh.registration import Registrar, bounded
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
@@ -36,7 +36,7 @@ class Collector:
         if not isinstance(gateway, Captures):
             return await self._registrar.look_up(row)
         try:
-            with deadline(PSP_SECONDS):
+            async with bounded():
                 events = await gateway.capture(draft, key=capture_key(draft))
         except GatewayRejected as error:
             # An adapter turns every refusal it knows into an event; one it does not know is looked into, not believed.

@@ -16,7 +16,6 @@ from qirsh.errors import (
     CodeTriesUsed,
     DraftNotFound,
     FieldError,
-    GatewayError,
     GatewayMisconfigured,
     GatewayOutcomeUnknown,
     GatewayRejected,
@@ -24,8 +23,8 @@ from qirsh.errors import (
     InvalidRequest,
 )
 from qirsh.fold import Changes, Fold
-from qirsh.gateways.base import AsksForCode, deadline
-from qirsh.registration import GRACE_SECONDS, PSP_SECONDS, Registrar
+from qirsh.gateways.base import AsksForCode
+from qirsh.registration import Registrar, bounded
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
@@ -92,16 +91,14 @@ class Codes:
             return await self._uncounted(draft_id)
         events: Sequence[GatewayEvent] = ()
         try:
-            with deadline(PSP_SECONDS):
-                async with asyncio.timeout(PSP_SECONDS + GRACE_SECONDS):
-                    events = await gateway.submit_code(row.draft, token=token, code=code, key=key)
+            async with bounded():
+                events = await gateway.submit_code(row.draft, token=token, code=code, key=key)
         except (GatewayUnavailable, GatewayMisconfigured):
             await drafts.uncount_code_try(draft_id)
             raise
-        except (GatewayOutcomeUnknown, GatewayRejected, TimeoutError) as error:
+        except (GatewayOutcomeUnknown, GatewayRejected) as error:
             # A refusal that the adapter does not know is looked into, not believed.
-            reason = error.code if isinstance(error, GatewayError) else "deadline"
-            _log.warning("code_in_doubt", draft_id=str(draft_id), code=reason)
+            _log.warning("code_in_doubt", draft_id=str(draft_id), code=error.code)
         except Exception:
             # A bug of the gateway's, after who knows what was sent.
             await self._looked_into(draft_id)

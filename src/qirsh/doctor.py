@@ -128,7 +128,12 @@ async def _database(settings: Settings, data_dir: Path) -> Finding:
 
 
 async def _redis(url: str) -> Finding:
-    redis = Redis.from_url(url, socket_connect_timeout=SECONDS)
+    try:
+        redis = Redis.from_url(url, socket_connect_timeout=SECONDS)
+    except ValueError:
+        return Finding(
+            "redis", Verdict.WRONG, "redis_url is no address of a Redis", "write it like redis://host:6379/0"
+        )
     try:
         async with asyncio.timeout(SECONDS):
             await redis.ping()
@@ -209,6 +214,10 @@ async def _server(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding("server", Verdict.WRONG, found, "look into its log; a 503 is its database")
             return
         yield Finding("server", Verdict.FINE, f"ready at {settings.public_url}")
+        if not _is_private(settings.public_url):
+            found = "are not asked for: the operator's key goes over https or stays on this machine"
+            yield Finding("circuit breakers", Verdict.NOTE, found, "make public_url https")
+            return
         headers = {"Authorization": f"Bearer {settings.operator_key.get_secret_value()}"}
         with deadline(SECONDS):
             status, metrics = await client.fetch("/metrics", at_most_bytes=METRICS_BYTES, headers=headers)
@@ -219,6 +228,12 @@ async def _server(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("server", Verdict.NOTE, found, mend)
     finally:
         await client.aclose()
+
+
+def _is_private(url: str) -> bool:
+    """Whether what is sent there is read by nobody else."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in {"127.0.0.1", "::1", "localhost"}
 
 
 def _breakers(status: int, metrics: bytes) -> Finding:

@@ -147,6 +147,13 @@ class RefundInFlight(CallerError):
     retry = "same_key"
 
 
+class RefundUndecided(CallerError):
+    """An earlier refund of this payment must be decided first: look into the PSP's dashboard, and post its review."""
+
+    code = "refund_undecided"
+    status = 409
+
+
 class CodeNotAwaited(CallerError):
     """No code is awaited for this payment and token: read its status."""
 

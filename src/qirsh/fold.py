@@ -277,6 +277,8 @@ def _check_in(
         return NOW  # doubt is settled by asking; a doubt that asking raised waits for the operator
     if after.capture_due and not before.capture_due:
         return NOW
+    if source == "webhook" and after.refunded_minor > before.refunded_minor:
+        return NOW  # a delivery may be days old, and the refund may have failed since: the books tell
     if check_in != "keep":
         return check_in
     if before.capture_due and not after.capture_due and after.state is before.state:

@@ -71,7 +71,7 @@ class Payments:
         self.fold = Fold(store, changes)
         self.registrar = Registrar(store, self.fold, gateways, router, clock)
         self.collector = Collector(store, self.fold, self.registrar)
-        self.refunder = Refunder(store, self.fold, self.registrar, clock, changes)
+        self.refunder = Refunder(store, self.registrar, clock, changes)
         self.codes = Codes(store, self.fold, self.registrar, changes)
 
     async def initiate(

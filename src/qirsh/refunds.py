@@ -1,7 +1,7 @@
 """Giving money back: requested by an operator, sent by durable work, and believed only when the PSP says so.
 
 Between any two steps the process may die, so a refund is marked as sent before the PSP is asked. From then on it is
-sent again only where the PSP honours its key, or where the PSP's books show that it was not done (ADR 0018).
+sent again only under a key that the PSP honours; elsewhere the PSP's books decide, or a person (ADR 0018).
 """
 
 import hashlib
@@ -11,33 +11,38 @@ from enum import Enum, auto
 from typing import Final
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from qirsh.clock import Clock
-from qirsh.draft import GatewayEvent, PaymentDraft, State
+from qirsh.draft import GatewayEvent, Kind, PaymentDraft, State
 from qirsh.errors import (
     DraftNotFound,
     FieldError,
     GatewayError,
     GatewayMisconfigured,
+    GatewayOutcomeUnknown,
     GatewayRejected,
     GatewayUnavailable,
     IdempotencyConflict,
     InvalidRequest,
     RefundInFlight,
     RefundNotAllowed,
+    RefundUndecided,
 )
-from qirsh.fold import Changes, Fold
+from qirsh.fold import Changes
 from qirsh.gateways.base import Profile, RefundOrder, Standing, deadline
 from qirsh.metrics import REFUNDS
 from qirsh.money import InvalidAmountError, Money
-from qirsh.registration import PSP_SECONDS, Registrar
+from qirsh.registration import PSP_SECONDS, Asked, Registrar, bounded
 from qirsh.store.refunds import Refund, RefundState
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
-UNDONE_AFTER: Final = timedelta(minutes=2)
-"""How long the PSP's books must have shown no trace of a refund before it counts as not done."""
+NOT_DONE_AFTER: Final = timedelta(hours=1)
+"""After which a PSP whose books show refunds at once, and none of ours, has not done it."""
+NOT_DONE: Final = "not_done"
+"""Why such a refund failed: it may be requested anew, by somebody who decides that."""
 UNSENT_SCHEDULE: Final = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5), timedelta(hours=1))
 """After the PSP could not be asked; the last is repeated until it can."""
 DOUBT_SCHEDULE: Final = (timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
@@ -56,10 +61,9 @@ _log = structlog.get_logger("qirsh.refunds")
 class Refunder:
     """Requests refunds, sends them, and finds out what became of them."""
 
-    def __init__(self, store: Store, fold: Fold, registrar: Registrar, clock: Clock, changes: Changes) -> None:
+    def __init__(self, store: Store, registrar: Registrar, clock: Clock, changes: Changes) -> None:
         """Refund through the registrar's gateways."""
         self._store = store
-        self._fold = fold
         self._registrar = registrar
         self._clock = clock
         self._changes = changes
@@ -71,7 +75,7 @@ class Refunder:
 
         Raises:
             DraftNotFound, InvalidRequest, IdempotencyConflict: the request cannot be served.
-            RefundInFlight: another refund of the draft has not ended.
+            RefundInFlight, RefundUndecided: another refund of the draft has not ended.
             RefundNotAllowed: not paid, given back already, too much, or nothing that this PSP can give back.
         """
         fingerprint = hashlib.sha256(f"{amount}\n{reason}".encode()).digest()
@@ -86,8 +90,8 @@ class Refunder:
                     if known.fingerprint != fingerprint:
                         raise IdempotencyConflict
                     return known, row.draft
-                if await self._store.refunds.find_in_flight(connection, draft_id):
-                    raise RefundInFlight
+                if other := await self._store.refunds.find_in_flight(connection, draft_id):
+                    raise RefundUndecided if other.state is RefundState.REVIEW else RefundInFlight
                 amount_minor = self._allowed(row.draft, amount)
                 refund = await self._store.refunds.insert(
                     connection, row.draft, key=key, fingerprint=fingerprint, amount_minor=amount_minor, reason=reason
@@ -109,6 +113,33 @@ class Refunder:
                 await self._send(refund, row)
             else:
                 await self._settle(refund, row)
+
+    async def decide(self, draft_id: UUID, refund_id: UUID, *, done: bool, note: str) -> tuple[Refund, PaymentDraft]:
+        """A person has looked: a refund under review was done, and counts, or was not.
+
+        Raises:
+            DraftNotFound: this draft has no such refund.
+            RefundNotAllowed: it is not under review.
+        """
+        row, refund = await self._store.drafts.get(draft_id), await self._store.refunds.get(refund_id)
+        if row is None or refund is None or refund.draft_id != draft_id:
+            raise DraftNotFound
+        if refund.state is not RefundState.REVIEW:
+            raise RefundNotAllowed(f"This refund is {refund.state}: only one under review can be decided.")
+        total = max(row.draft.refunded_minor, (refund.refunded_before_minor or 0) + refund.amount_minor)
+        event = GatewayEvent(
+            kind=Kind.REFUNDED if done else Kind.REFUND_FAILED,
+            gateway=row.draft.gateway,
+            event_id=f"decided:{refund.id}",
+            draft_id=draft_id,
+            amount=Money(total if done else row.draft.refunded_minor, row.draft.amount.currency),
+            psp_code=f"operator: {note}"[:64],
+            refund_id=refund.id,
+        )
+        row = await self._registrar.believe(row, [event], source="operator")
+        decided = await self._store.refunds.get(refund_id)
+        assert decided is not None, "rows are never deleted"
+        return decided, row.draft
 
     def _allowed(self, draft: PaymentDraft, amount: str | None) -> int:
         """How much may go back of a draft for this request."""
@@ -144,10 +175,8 @@ class Refunder:
 
     async def _send(self, refund: Refund, row: Row) -> None:
         """Ask the PSP for a refund that it has not got."""
-        refunds = self._store.refunds
         try:
-            gateway = self._registrar.gateway(refund.gateway)
-            if not _is_keyed(gateway.profile):
+            if not _is_keyed(self._registrar.gateway(refund.gateway).profile):
                 # What it shows now is what a lost answer is compared with.
                 row = await self._registrar.look_up(row)
             self._allowed(row.draft, Money(refund.amount_minor, row.draft.amount.currency).major)
@@ -157,66 +186,63 @@ class Refunder:
         except RefundNotAllowed as error:
             await self._failed(refund, error.code)
             return
-        marked = await refunds.sent(refund, row.draft.refunded_minor, DOUBT_SCHEDULE[0])
+        marked = await self._store.refunds.sent(refund, row.draft.refunded_minor, DOUBT_SCHEDULE[0])
         if marked is None:
             return  # another worker is at it
         try:
             await self._ask(marked, row)
         except (GatewayUnavailable, GatewayMisconfigured) as error:
             await self._unsent(marked, error, refund.attempts)
+        except GatewayRejected as error:
+            await self._failed(marked, error.psp_code or error.code)
 
     async def _ask(self, refund: Refund, row: Row) -> None:
-        """Ask the PSP, with the refund's own key.
+        """Ask the PSP, with the refund's own key, and believe what it says.
 
         Raises:
+            GatewayRejected: the PSP refuses this call; an earlier one may have been taken.
             GatewayUnavailable, GatewayMisconfigured: this call has done nothing; an earlier one may have.
         """
-        gateway = self._registrar.gateway(refund.gateway)
         order = RefundOrder(refund.id, row.draft, refund.amount_minor, refund.reason)
         try:
-            events = await gateway.refund(order, key=str(refund.id))
-        except GatewayRejected as error:
-            await self._failed(refund, error.psp_code or error.code)
-            return
-        except (GatewayUnavailable, GatewayMisconfigured):
-            raise
-        except GatewayError as error:
+            async with bounded():
+                said = await self._registrar.gateway(refund.gateway).refund(order, key=str(refund.id))
+        except GatewayOutcomeUnknown as error:
             _log.warning("refund_in_doubt", draft_id=str(refund.draft_id), refund_id=str(refund.id), code=error.code)
             await self._store.refunds.waits(refund, _step(DOUBT_SCHEDULE, refund.attempts), error.code)
             return
-        await self._believed(row, events)
-        if not events:
+        if said:
+            # The answer to a refund is about that refund, named in it or not.
+            events = [msgspec.structs.replace(event, refund_id=refund.id) for event in said]
+            await self._registrar.believe(row, events, source="refund")
+        else:
             await self._store.refunds.waits(refund, _step(DOUBT_SCHEDULE, refund.attempts), accepted=True)
 
     async def _settle(self, refund: Refund, row: Row) -> None:
         """Find out what became of a refund that was sent."""
         refunds = self._store.refunds
         try:
-            standing, row = await self._registrar.asked(row)
+            asked = await self._registrar.asked(row)
             if await refunds.get_due(refund.id, refund.version) is None:
                 return  # the PSP told of it by name, or another worker is at it
             profile = self._registrar.gateway(refund.gateway).profile
-            match _next(refund, row.draft, standing, profile, self._clock.now()):
+            match _next(refund, asked, profile, self._clock.now()):
                 case _Next.SUCCEEDED:
                     await refunds.ended(refund, RefundState.SUCCEEDED)
                     REFUNDS.labels(refund.gateway, RefundState.SUCCEEDED).inc()
                 case _Next.REPEAT:
-                    await self._ask(refund, row)
-                case _Next.ANEW:
-                    await refunds.unsent(refund, timedelta(0), "not_done", 0)
-                    self._changes.due()
+                    await self._ask(refund, asked.row)
+                case _Next.NOT_DONE:
+                    await self._failed(refund, NOT_DONE)
                 case _Next.UNDECIDED:
                     await self._undecided(refund, refund.error or "no_answer")
                 case _Next.WAIT:
                     await refunds.waits(refund, _step(DOUBT_SCHEDULE, refund.attempts), refund.error)
         except (GatewayUnavailable, GatewayMisconfigured) as error:
             await refunds.waits(refund, _step(DOUBT_SCHEDULE, refund.attempts), error.code)
-
-    async def _believed(self, row: Row, events: Sequence[GatewayEvent]) -> None:
-        """Take what the PSP said: the refunds it names, then the draft. Both are told again if we die in between."""
-        await self._registrar.tell_refunds(row.draft.id, events)
-        if events:
-            await self._fold(row, events, source="refund")
+        except GatewayRejected as error:
+            # Refused now, but perhaps taken before.
+            await self._undecided(refund, error.psp_code or error.code)
 
     async def _unsent(self, refund: Refund, error: GatewayError, attempts: int) -> None:
         _log.warning("refund_not_sent", draft_id=str(refund.draft_id), refund_id=str(refund.id), code=error.code)
@@ -238,29 +264,32 @@ class _Next(Enum):
 
     SUCCEEDED = auto()
     REPEAT = auto()
-    ANEW = auto()
+    NOT_DONE = auto()
     UNDECIDED = auto()
     WAIT = auto()
 
 
-def _next(refund: Refund, draft: PaymentDraft, standing: Standing, profile: Profile, now: datetime) -> _Next:
-    """Decide by what the PSP's books say now. Where they cannot tell, time alone never makes it done or not done."""
+def _next(refund: Refund, asked: Asked, profile: Profile, now: datetime) -> _Next:
+    """Decide by what the PSP's books say now. Without a key that the PSP honours nothing is ever sent again."""
     assert refund.sent_at is not None
     assert refund.refunded_before_minor is not None
-    asked_since = now - refund.sent_at
-    given_back = draft.refunded_minor - refund.refunded_before_minor
+    sent_since = now - refund.sent_at
+    given_back = asked.row.draft.refunded_minor - refund.refunded_before_minor
     if _is_keyed(profile):
-        if asked_since < profile.idempotent_for["refund"]:
+        if sent_since < profile.idempotent_for["refund"]:
             return _Next.REPEAT
-    elif given_back >= refund.amount_minor:
-        return _Next.SUCCEEDED
-    elif profile.shows_refunds and not refund.accepted and standing is not Standing.IN_PROGRESS:
-        if given_back:
-            return _Next.UNDECIDED  # somebody gave back something else meanwhile: which is ours?
-        if asked_since >= UNDONE_AFTER:
-            return _Next.ANEW
+    elif given_back:
+        # By another sum somebody gave back something else meanwhile: is ours in it?
+        return _Next.SUCCEEDED if given_back == refund.amount_minor else _Next.UNDECIDED
+    elif profile.shows_refunds and _shows_no_refund(asked) and not refund.accepted and sent_since >= NOT_DONE_AFTER:
+        return _Next.NOT_DONE
     decided_within = ACCEPTED_WITHIN if refund.accepted else ANSWERED_WITHIN
-    return _Next.UNDECIDED if asked_since >= decided_within else _Next.WAIT
+    return _Next.UNDECIDED if sent_since >= decided_within else _Next.WAIT
+
+
+def _shows_no_refund(asked: Asked) -> bool:
+    """Whether the books show the payment, and nothing that goes or went back of it."""
+    return asked.standing is Standing.CLOSED and not asked.unmeasured
 
 
 def _is_keyed(profile: Profile) -> bool:

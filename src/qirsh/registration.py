@@ -1,10 +1,11 @@
 """From a claimed draft to a registered one: failover, doubt, and what each answer of a PSP leaves behind."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 import structlog
@@ -24,13 +25,14 @@ from qirsh.fold import Fold
 from qirsh.gateways.base import Cancels, Gateway, Registration, Standing, deadline
 from qirsh.metrics import REFUNDS
 from qirsh.routing import PaymentMethodRouter
+from qirsh.store.drafts import Source
 from qirsh.store.refunds import RefundState
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
 PSP_SECONDS: Final = 10.0
 """All PSP calls of one initiate together, tokens and failover included; an initiate answers within 12."""
-GRACE_SECONDS: Final = 0.5
+_GRACE_SECONDS: Final = 0.5
 """The translator in gateways.http stops at the deadline by itself; this stops a gateway that does not use it."""
 
 _REFUND_STATES: Final[Mapping[Kind, Literal[RefundState.SUCCEEDED, RefundState.FAILED]]] = MappingProxyType(
@@ -38,6 +40,31 @@ _REFUND_STATES: Final[Mapping[Kind, Literal[RefundState.SUCCEEDED, RefundState.F
 )
 
 _log = structlog.get_logger("qirsh.registration")
+
+
+class Asked(NamedTuple):
+    """What came of asking a PSP about a draft."""
+
+    standing: Standing
+    row: Row
+    """The draft after it."""
+    unmeasured: bool
+    """The PSP said that money went back, and not how much."""
+
+
+@asynccontextmanager
+async def bounded() -> AsyncIterator[None]:
+    """Bound all PSP calls inside together, also those of a gateway that ignores its deadline.
+
+    Raises:
+        GatewayOutcomeUnknown: it did, and was cut off after who knows what was sent.
+    """
+    try:
+        with deadline(PSP_SECONDS):
+            async with asyncio.timeout(PSP_SECONDS + _GRACE_SECONDS):
+                yield
+    except TimeoutError:
+        raise GatewayOutcomeUnknown("The PSP was asked and did not answer in time.") from None
 
 
 class Registrar:
@@ -63,22 +90,20 @@ class Registrar:
             GatewayUnavailable, GatewayMisconfigured: nothing was registered, and the same key may try again.
         """
         try:
-            with deadline(PSP_SECONDS):
-                async with asyncio.timeout(PSP_SECONDS + GRACE_SECONDS):
-                    if row.draft.in_doubt:
-                        row = await self.look_up(row)
-                        if row.draft.state is not State.PENDING:
-                            return row
-                    return await self._try_gateways(row, claim)
+            async with bounded():
+                if row.draft.in_doubt:
+                    row = await self.look_up(row)
+                    if row.draft.state is not State.PENDING:
+                        return row
+                return await self._try_gateways(row, claim)
         except (GatewayUnavailable, GatewayMisconfigured) as error:
             row = await self._released(row.draft.id, claim, in_doubt=False)
             if row.draft.state is State.PENDING and not row.draft.in_doubt:
                 raise
             _log.warning("registration_in_doubt", draft_id=str(row.draft.id), code=error.code)
             return row
-        except (GatewayOutcomeUnknown, TimeoutError) as error:
-            code = error.code if isinstance(error, GatewayError) else "deadline"
-            _log.warning("registration_in_doubt", draft_id=str(row.draft.id), code=code)
+        except GatewayOutcomeUnknown as error:
+            _log.warning("registration_in_doubt", draft_id=str(row.draft.id), code=error.code)
             return await self._released(row.draft.id, claim, in_doubt=True)
         except Exception:
             # A bug of ours or a gateway's, after who knows what was sent. Whoever comes next asks first.
@@ -91,30 +116,38 @@ class Registrar:
         Raises:
             GatewayUnavailable, GatewayMisconfigured: the PSP did not say.
         """
-        return (await self.asked(row))[1]
+        return (await self.asked(row)).row
 
-    async def asked(self, row: Row) -> tuple[Standing, Row]:
-        """As `look_up`, with the standing that the PSP told."""
+    async def asked(self, row: Row) -> "Asked":
+        """As `look_up`, with what else the PSP told."""
+        gateway = self.gateway(row.draft.gateway)
         try:
-            with deadline(PSP_SECONDS):
-                found = await self.gateway(row.draft.gateway).lookup(row.draft)
+            async with bounded():
+                found = await gateway.lookup(row.draft)
         except (GatewayRejected, GatewayOutcomeUnknown) as error:
             # A question moves nothing, so a refused or broken one is only unanswered.
             raise GatewayUnavailable("The PSP did not answer the look-up.") from error
         events = found.events
-        if any(_is_unmeasured(event) for event in events) and await self._store.refunds.find_in_flight(
-            self._store.pool, row.draft.id
-        ):
+        unmeasured = any(_is_unmeasured(event) for event in events)
+        if unmeasured and await self._store.refunds.find_in_flight(self._store.pool, row.draft.id):
             # Ours, perhaps: what became of that is for its own row to find out, and no surprise to anybody.
             events = [event for event in events if not _is_unmeasured(event)]
-        if not events:
-            return found.standing, row
-        await self.tell_refunds(row.draft.id, events)
-        after = await self._fold(row, events, source="lookup")
-        if after.version != row.version and any(_still_counted(event, after.draft) for event in events):
-            # The row moved while we asked, so what failed may be older than what it counts: ask again.
+        after = await self.believe(row, events, source="lookup") if events else row
+        if after.version > row.version + 1 and any(event.kind in _REFUND_STATES for event in events):
+            # Somebody moved the row while we asked, so what we heard of refunds may be older than what it counts.
             await self._store.drafts.stage_lookup(self._store.pool, row.draft.id, None)
-        return found.standing, after
+        return Asked(found.standing, after, unmeasured=unmeasured)
+
+    async def believe(self, row: Row, events: Sequence[GatewayEvent], *, source: Source) -> Row:
+        """Fold what a PSP says, and move the refunds of ours that it names.
+
+        Whoever dies in between leaves work that is due: a refund that failed is told before its draft is lowered, and
+        one that succeeded after its draft counts it.
+        """
+        await self._tell_refunds(row.draft.id, [event for event in events if event.kind is Kind.REFUND_FAILED])
+        row = await self._fold(row, events, source=source)
+        await self._tell_refunds(row.draft.id, [event for event in events if event.kind is Kind.REFUNDED])
+        return row
 
     async def cancel(self, draft: PaymentDraft) -> None:
         """Make an ended draft unpayable where the PSP lets us. Whether it worked, the next look-up tells."""
@@ -122,18 +155,14 @@ class Registrar:
         if not isinstance(gateway, Cancels):
             return
         try:
-            with deadline(PSP_SECONDS):
+            async with bounded():
                 await gateway.cancel(draft)
         except GatewayError as error:
             _log.warning("not_cancelled", draft_id=str(draft.id), code=error.code)
 
-    async def tell_refunds(self, draft_id: UUID, events: Sequence[GatewayEvent]) -> None:
-        """Move the refunds of ours that a PSP names.
-
-        Before the draft is moved: a refund told and not counted is told and counted by the next look-up.
-        """
+    async def _tell_refunds(self, draft_id: UUID, events: Sequence[GatewayEvent]) -> None:
         for event in events:
-            if event.refund_id is None or event.kind not in _REFUND_STATES:
+            if event.refund_id is None:
                 continue
             state = _REFUND_STATES[event.kind]
             if await self._store.refunds.told(event.refund_id, draft_id, state, event.psp_code):
@@ -204,13 +233,6 @@ class Registrar:
 def _is_unmeasured(event: GatewayEvent) -> bool:
     """Whether the PSP says that money went back and not how much."""
     return event.kind is Kind.REFUNDED and event.amount is None
-
-
-def _still_counted(event: GatewayEvent, draft: PaymentDraft) -> bool:
-    """Whether a failed refund was not taken off what the draft counts as given back."""
-    if event.kind is not Kind.REFUND_FAILED or event.amount is None:
-        return False
-    return event.amount.amount_minor < draft.refunded_minor
 
 
 def psp_key(draft: PaymentDraft) -> str:

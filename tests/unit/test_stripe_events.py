@@ -71,10 +71,10 @@ EVENTS: dict[str, tuple[str, dict[str, Any], list[GatewayEvent | Hint]]] = {
         session_of(status="expired", url=None),
         [fact(Kind.FAILED, reason=DeclineCode.EXPIRED)],
     ),
-    "our id in the client's reference only": (
-        "checkout.session.expired",
-        session_of(status="expired", metadata={}),
-        [fact(Kind.FAILED, reason=DeclineCode.EXPIRED)],
+    "our id in the client's reference only, where a payer writes what he likes": (
+        "checkout.session.completed",
+        paid_session(payment_intent=PAYMENT_ID, metadata={}),
+        [fact(Kind.PAID, payment_reference=PAYMENT_ID, amount=USD_10, draft_id=None)],
     ),
     "somebody else's session": (
         "checkout.session.completed",

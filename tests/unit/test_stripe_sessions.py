@@ -221,7 +221,7 @@ async def test_a_list_is_read_page_by_page_and_a_list_without_end_proves_nothing
         shown = iter(pages(3))
         fake.answers["GET", SESSIONS] = lambda _: (200, next(shown))
         with pytest.raises(GatewayUnavailable):
-            await gateway.register(draft_of(in_doubt=True), key=KEY)
+            await gateway.lookup(draft_of(in_doubt=True, transaction_reference_id=None))
         assert [asked.query.get("starting_after") for asked in fake.asked][:3] == [None, "cs_0", "cs_1"]
         assert len(fake.asked) == 10
     assert fake.posts() == []

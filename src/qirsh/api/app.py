@@ -15,7 +15,7 @@ from qirsh.api.idempotency import IdempotencyMiddleware
 from qirsh.api.limits import Limits
 from qirsh.api.operator import OPERATOR_ROUTES
 from qirsh.api.problems import HANDLERS
-from qirsh.api.refunds import request_refund
+from qirsh.api.refunds import REFUND_ROUTES
 from qirsh.api.requests import ReturnRules
 from qirsh.api.routes import ROUTES, initiate_with
 from qirsh.checkout.pages import PAGES
@@ -75,7 +75,7 @@ def create_app(
             initiate_with(IdempotencyMiddleware(cache, rules)),
             *ROUTES,
             *OPERATOR_ROUTES,
-            request_refund,
+            *REFUND_ROUTES,
             *PAGES,
             *more,
         ],

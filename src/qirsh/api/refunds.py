@@ -1,7 +1,7 @@
 """POST /api/payments/{id}/refunds: the operator gives money back."""
 
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from litestar import Request, Response, post
@@ -14,6 +14,8 @@ from qirsh.api.routes import draft_id_of
 from qirsh.errors import FieldError, InvalidRequest, UnsupportedContentType
 
 MAX_REASON: Final = 255
+
+_Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 class RefundFields(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,13 +40,40 @@ async def request_refund(request: Plain, draft_id: str) -> Response[bytes]:
     return json_response(refund_body(refund, draft.amount.currency), HTTPStatus.ACCEPTED)
 
 
+class ReviewFields(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a decision: `accept`: the PSP's dashboard shows the refund; `dismiss`: it does not."""
+
+    resolution: Literal["accept", "dismiss"]
+    note: Annotated[str, Meta(max_length=MAX_REASON, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")] = ""
+
+
+@post(
+    "/api/payments/{draft_id:str}/refunds/{refund_id:str}/review",
+    guards=[operator_only],
+    status_code=HTTPStatus.OK,
+    tags=["operator"],
+)
+async def review_refund(request: Plain, draft_id: str, refund_id: str) -> Response[bytes]:
+    """Decide a refund that Qirsh could not: what the PSP did with it only a person could find out."""
+    fields = _decoded(await request.body(), request, ReviewFields)
+    refund, draft = await request.app.state.services.payments.refunder.decide(
+        draft_id_of(draft_id), draft_id_of(refund_id), done=fields.resolution == "accept", note=fields.note
+    )
+    return json_response(refund_body(refund, draft.amount.currency))
+
+
+REFUND_ROUTES: Final = (request_refund, review_refund)
+
+
 def _fields(body: bytes, request: Request[Any, Any, Any]) -> RefundFields:
-    if not body:
-        return RefundFields()
+    return _decoded(body, request, RefundFields) if body else RefundFields()
+
+
+def _decoded(body: bytes, request: Request[Any, Any, Any], kind: type[_Body]) -> _Body:
     if request.content_type[0] != "application/json":
         raise UnsupportedContentType
     try:
-        return msgspec.json.decode(body, type=RefundFields)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -21,7 +21,7 @@ CLAIM: Final = timedelta(seconds=15)
 DOUBT: Final = timedelta(seconds=90)
 """When a worker finishes what a dead or doubtful initiate began: after the shop had its chance to ask again."""
 
-Source = Literal["initiate", "webhook", "lookup", "capture", "refund", "otp", "sweep"]
+Source = Literal["initiate", "webhook", "lookup", "capture", "refund", "otp", "operator", "sweep"]
 Keep = Literal["keep"]
 _Way = Literal["id", "transaction_reference", "payment_reference"]
 

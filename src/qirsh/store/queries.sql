@@ -91,6 +91,9 @@ WITH draft AS (
     claimed_by = CASE WHEN $3 <> 'pending' OR claimed_by = $13 THEN NULL ELSE claimed_by END,
     claimed_until = CASE WHEN $3 <> 'pending' OR claimed_by = $13 THEN NULL ELSE claimed_until END,
     next_check_at = CASE WHEN $14 OR ($15::interval > interval '0' AND next_check_at <= now() + $16) THEN next_check_at
+      -- What has ended is looked up only where somebody staged that, and whoever staged it has not heard yet.
+      WHEN $15 IS NULL AND (state NOT IN ('pending', 'awaiting_user_action') OR next_check_at <= now() + $16)
+        THEN next_check_at
       ELSE now() + $16 + $15::interval END,
     attempts = CASE WHEN $14 THEN attempts ELSE 0 END,
     version = version + 1, updated_at = CASE WHEN $17 THEN now() + $16 ELSE updated_at END

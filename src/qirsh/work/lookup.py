@@ -74,7 +74,7 @@ async def _finish(payments: Payments, store: Store, row: Row, *, expired: bool) 
         return
     standing = None
     try:
-        standing, row = await payments.registrar.asked(claimed)
+        standing, row, _ = await payments.registrar.asked(claimed)
     except GatewayError as error:
         _log.warning("lookup_failed", draft_id=str(row.draft.id), code=error.code)
     finally:
@@ -92,7 +92,7 @@ async def _finish(payments: Payments, store: Store, row: Row, *, expired: bool) 
 
 async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:
     """Ask about a registered draft; what the PSP says decides, time alone never completes anything."""
-    standing, row = await payments.registrar.asked(row)
+    standing, row, _ = await payments.registrar.asked(row)
     draft = row.draft
     if draft.capture_due:
         await _collect(payments, store, row)
@@ -118,6 +118,8 @@ def _next(row: Row, standing: Standing) -> timedelta | None:
             return DAILY
         case State.AWAITING_USER_ACTION:
             return OPEN_SCHEDULE[row.attempts] if row.attempts < len(OPEN_SCHEDULE) else DAILY
+        case State.FAILED if standing is Standing.IN_PROGRESS:
+            return DAILY  # the payer got through before the reference was ended: it may still become money
         case State.FAILED if standing is Standing.OPEN:
             # The first of these was set when the draft expired.
             again = row.attempts + 1

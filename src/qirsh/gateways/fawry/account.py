@@ -11,10 +11,16 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from qirsh.draft import PaymentDraft
-from qirsh.errors import GatewayMisconfigured, GatewayProtocolError, GatewayRejected, GatewayUnavailable
+from qirsh.errors import (
+    GatewayMisconfigured,
+    GatewayOutcomeUnknown,
+    GatewayProtocolError,
+    GatewayRejected,
+    GatewayUnavailable,
+)
 from qirsh.gateways.base import Surroundings
 from qirsh.gateways.fawry.bodies import LANGUAGE, WALLETS, charge_body, init_body
-from qirsh.gateways.fawry.codes import NOT_FOUND, OUR_KEYS, SUCCESS, refusal_of
+from qirsh.gateways.fawry.codes import DEFINITE_FOR_REFUNDS, NOT_FOUND, OUR_KEYS, SUCCESS, refusal_of
 from qirsh.gateways.fawry.credentials import Credentials
 from qirsh.gateways.fawry.orders import Order
 from qirsh.gateways.fawry.signing import (
@@ -85,7 +91,10 @@ class Account:
         body = init_body(draft, reference, self._merchant_code, self._public_url)
         body["signature"] = init_signature(body, self._secret)
         url = _page_of(await self._post(INIT, body))
-        parts = urlsplit(url) if url.isascii() and url.isprintable() and " " not in url else None
+        try:
+            parts = urlsplit(url) if url.isascii() and url.isprintable() and " " not in url else None
+        except ValueError:
+            parts = None
         if parts is None or parts.scheme not in {"https", self._scheme} or not parts.netloc or len(url) > LONGEST_URL:
             raise GatewayProtocolError("Fawry's checkout page could not be read.")
         return url
@@ -105,7 +114,7 @@ class Account:
             code = _code_in(error)
             if code in OUR_KEYS:
                 raise refusal_of(code) from None
-            if code == NOT_FOUND or (error.answer is not None and error.answer.status == HTTPStatus.NOT_FOUND):
+            if code == NOT_FOUND or _is_fawrys_not_found(error):
                 return None
             raise GatewayUnavailable("Fawry refused the look-up: it is asked again later.") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -137,7 +146,12 @@ class Account:
         if reason:
             body["reason"] = reason
         body["signature"] = refund_signature(body, self._secret)
-        _refuse(_read(_Answer, await self._post(REFUND, body)).status_code)
+        try:
+            _refuse(_read(_Answer, await self._post(REFUND, body)).status_code)
+        except GatewayRejected as error:
+            if error.answer is not None or error.psp_code in DEFINITE_FOR_REFUNDS:
+                raise
+            raise GatewayOutcomeUnknown(f"Fawry was asked for a refund and answered {error.psp_code}.") from None
 
     async def aclose(self) -> None:
         """Close the connections to Fawry."""
@@ -213,6 +227,12 @@ def _read(shape: type[_Shape], raw: bytes) -> _Shape:
         return msgspec.json.decode(raw, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise GatewayProtocolError("Fawry's answer could not be read.") from None
+
+
+def _is_fawrys_not_found(error: GatewayRejected) -> bool:
+    """A 404 with an object in it is Fawry's; any other may be a proxy's, and proves nothing."""
+    answer = error.answer
+    return answer is not None and answer.status == HTTPStatus.NOT_FOUND and isinstance(answer.body, dict)
 
 
 def _code_in(error: GatewayRejected) -> str:

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from qirsh.draft import DeclineCode
-from qirsh.errors import GatewayError, GatewayMisconfigured, GatewayOutcomeUnknown, GatewayRejected
+from qirsh.errors import GatewayError, GatewayMisconfigured, GatewayOutcomeUnknown, GatewayRejected, GatewayUnavailable
 
 SUCCESS: Final = "200"
 NOT_FOUND: Final = "9938"
@@ -35,11 +35,19 @@ DECLINES: Final[Mapping[str, DeclineCode]] = MappingProxyType(
 """Fawry's reason to ours. A lost or stolen card is declined like any other: its holder needs no telling."""
 
 
+DEFINITE_FOR_REFUNDS: Final = frozenset({"9935", NOT_FOUND, "9954", "21004", "21010"})
+"""Too much, not found, not paid, and amounts that are none: no money moved. Whatever else Fawry says, some may have."""
+_UNDECIDED: Final = frozenset({"408", "409", "425"})
+
+
 def refusal_of(code: str) -> GatewayError:
     """What a `statusCode` other than success means on a call that moves something."""
+    if code == "429":
+        return GatewayUnavailable("Fawry asks us to slow down: try again with the same key.")
     if code in OUR_KEYS:
         return GatewayMisconfigured(f"Fawry refused our merchant code or signature ({code}): check fawry.security_key.")
-    if len(code) == len(SUCCESS) and code.startswith("5"):  # an HTTP status inside the body: it failed half way
+    # An HTTP status inside the body: it failed half way.
+    if code in _UNDECIDED or (len(code) == len(SUCCESS) and code.startswith("5")):
         return GatewayOutcomeUnknown(f"Fawry was asked and failed ({code}).")
     return GatewayRejected(
         f"Fawry refused the payment ({code}): offer another payment method.",

@@ -28,7 +28,7 @@ from qirsh.gateways.fawry.bodies import PROMPTS
 from qirsh.gateways.fawry.codes import is_definite
 from qirsh.gateways.fawry.credentials import Credentials
 from qirsh.gateways.fawry.notifications import read_notification
-from qirsh.gateways.fawry.orders import CANCELLED, NAME, OPEN, Order, standing_of, told
+from qirsh.gateways.fawry.orders import CANCELLED, NAME, Order, standing_of, told
 from qirsh.methods import METHODS, Method
 from qirsh.money import Money
 
@@ -127,8 +127,9 @@ class Fawry:
 
     async def cancel(self, draft: PaymentDraft) -> None:
         """End what can still be paid: https://developer.fawrystaging.com, "Cancel payment"."""
+        hosted = draft.request.method is Method.CARD
         for _, order in await self._orders(draft):
-            if order.status in OPEN:
+            if standing_of(order, hosted=hosted) is Standing.OPEN:
                 await self._account.cancel(order.reference)
 
     async def read_webhook(self, delivery: Delivery) -> Sequence[GatewayEvent | Hint]:
@@ -168,9 +169,10 @@ class Fawry:
                     if draft.request.method is Method.CARD:
                         continue
                     raise GatewayOutcomeUnknown("Fawry refused the repeat: it may have the first try.") from error
-            if order.status in OPEN and draft.request.method not in LOST_WITH_THE_ANSWER:
+            is_open = standing_of(order, hosted=draft.request.method is Method.CARD) is Standing.OPEN
+            if is_open and draft.request.method not in LOST_WITH_THE_ANSWER:
                 return Registration(order.reference, _action(draft, order.reference))
-            if order.status in OPEN:
+            if is_open:
                 await self._account.cancel(order.reference)
                 order = await self._account.order(reference)
             if order is None or not _is_cancelled_by_us(draft, order):

@@ -3,6 +3,7 @@
 https://developer.fawrystaging.com: "Server notification V2", "Get payment status V2".
 """
 
+import re
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final
@@ -23,8 +24,11 @@ CANCELLED: Final = frozenset({"CANCELED", "CANCELLED"})
 FAILED: Final = frozenset({"FAILED", "FAILD"})
 GIVEN_BACK: Final = frozenset({"REFUNDED", "PARTIAL_REFUNDED"})
 """Told with the original amount alone: how much went back is not said."""
+_NUMBER: Final = re.compile(r"[0-9]{1,20}\Z")
 CARD_METHODS: Final = frozenset({"CARD", "PayUsingCC"})
 """How Fawry spells a card, of which we take any on its hosted checkout only."""
+CASH_METHODS: Final = frozenset({"PAYATFAWRY", "PayAtFawry"})
+"""And a reference number, whose order is never replaced by another."""
 
 
 class Order(
@@ -84,8 +88,11 @@ class Order(
     def signed_text(self) -> str | None:
         """What `messageSignature` covers, as received: the method too, "Mobile Wallet" for MWALLET, say.
 
-        None where a field that is always signed is missing.
+        None where a field that is always signed is missing, or Fawry's number is none: the texts are joined without
+        anything in between, and a number that could be any text would be signed by whoever has any signature.
         """
+        if not _NUMBER.match(str(self.fawry_number)):
+            return None
         amounts = [None if one is None else two_decimals(one) for one in (self.payment_amount, self.order_amount)]
         texts = (self.fawry_number, self.merchant_number, *amounts, self.order_status, self.payment_method)
         if any(text is None or text == "" for text in texts):

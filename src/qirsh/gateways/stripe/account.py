@@ -28,6 +28,10 @@ _SHOWN: Final = ("payment_intent", "payment_intent.latest_charge")
 _Read = TypeVar("_Read", Session, Refund)
 
 
+class ListTooLongError(GatewayUnavailable):
+    """More is listed than we read, so that nothing can be said to be missing."""
+
+
 class Account:
     """What we ask of Stripe, one method a call. Errors as `PspClient.call` raises them, refusals with their code."""
 
@@ -56,14 +60,15 @@ class Account:
             raise
         return _shown(Session, answer)
 
-    async def sessions_of(self, draft_id: UUID, since: datetime) -> list[Session]:
-        """The sessions of one draft among those created since then: https://docs.stripe.com/api/checkout/sessions/list.
+    async def sessions_of(self, draft_id: UUID, since: datetime, until: datetime) -> list[Session]:
+        """The sessions of one draft among those of that time: https://docs.stripe.com/api/checkout/sessions/list.
 
         Raises:
-            GatewayUnavailable: there are more sessions than we read, so that none can be said to be missing.
+            ListTooLongError: there are more sessions than we read, so that none can be said to be missing.
         """
         params = {
             "created[gte]": str(int(since.timestamp())),
+            "created[lte]": str(int(until.timestamp())),
             **_expanding([f"data.{name}" for name in _SHOWN]),
         }
         return [
@@ -107,7 +112,7 @@ class Account:
             if not page.has_more or not page.data:
                 return
             after = {"starting_after": str(page.data[-1].get("id"))}
-        raise GatewayUnavailable("Stripe's list is too long to be sure of: it is asked again later.")
+        raise ListTooLongError("Stripe's list is too long to be sure of: it is asked again later.")
 
     async def _get(self, path: str, params: Mapping[str, str]) -> Any:  # noqa: ANN401  as PspClient.call
         try:

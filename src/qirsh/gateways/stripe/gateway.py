@@ -33,7 +33,7 @@ from qirsh.gateways.base import (
     Standing,
     Surroundings,
 )
-from qirsh.gateways.stripe.account import Account
+from qirsh.gateways.stripe.account import Account, ListTooLongError
 from qirsh.gateways.stripe.credentials import Credentials
 from qirsh.gateways.stripe.currencies import CURRENCIES, is_taken
 from qirsh.gateways.stripe.forms import NAME, refund_form, session_form
@@ -87,7 +87,7 @@ class Stripe:
         of the draft is there, a second key is used: whatever the first may have left, its page was never handed out.
         """
         form = session_form(draft, self._public_url)
-        if draft.in_doubt and (found := await self._found(draft)):
+        if draft.in_doubt and (found := await self._found_early(draft)):
             return self._handed_out(found)
         try:
             session = await self._account.create_session(form, key)
@@ -154,9 +154,17 @@ class Stripe:
         """Close the connections to Stripe."""
         await self._account.aclose()
 
+    async def _found_early(self, draft: PaymentDraft) -> Session | None:
+        """As `_found`; where a shop sells too much for that, the key answers: it is younger than Stripe's memory."""
+        try:
+            return await self._found(draft)
+        except ListTooLongError:
+            return None
+
     async def _found(self, draft: PaymentDraft) -> Session | None:
         """The draft's session among those since it was made: the one that got furthest, since one page was shown."""
-        sessions = await self._account.sessions_of(draft.id, draft.created_at - CLOCK_MARGIN)
+        since, until = draft.created_at - CLOCK_MARGIN, draft.expires_at + CLOCK_MARGIN
+        sessions = await self._account.sessions_of(draft.id, since, until)
         return min(sessions, key=_progress, default=None)
 
     async def _refunded(self, order: RefundOrder, payment_id: str) -> Refund | None:

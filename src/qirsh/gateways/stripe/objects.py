@@ -65,7 +65,6 @@ class Session(msgspec.Struct):
     currency: str | None = None
     payment_intent: Payment | PaymentId | None = None
     metadata: dict[str, str] | None = None
-    client_reference_id: str | None = None
     url: str | None = None
 
     def __post_init__(self) -> None:
@@ -98,8 +97,8 @@ class Session(msgspec.Struct):
 
     @property
     def draft_id(self) -> UUID | None:
-        """Our draft id, as we sent it, in either place."""
-        return draft_id_in(self.metadata) or draft_id_of(self.client_reference_id)
+        """Our draft id, as we sent it. `client_reference_id` has it too, but a Payment Link's payer may write there."""
+        return draft_id_in(self.metadata)
 
     @property
     def standing(self) -> Standing:

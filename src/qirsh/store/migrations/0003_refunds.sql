@@ -30,4 +30,4 @@ ALTER TABLE payment_drafts ADD COLUMN otp_tries smallint NOT NULL DEFAULT 0 CHEC
 
 ALTER TABLE payment_events DROP CONSTRAINT payment_events_source_check;
 ALTER TABLE payment_events ADD CONSTRAINT payment_events_source_check
-  CHECK (source IN ('initiate', 'webhook', 'lookup', 'capture', 'refund', 'otp', 'sweep'));
+  CHECK (source IN ('initiate', 'webhook', 'lookup', 'capture', 'refund', 'otp', 'operator', 'sweep'));
