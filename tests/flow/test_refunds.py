@@ -350,6 +350,22 @@ async def test_a_refund_that_fails_after_it_was_done_is_taken_back_and_flagged(w
     assert await given_back(world, draft_id) == 0
 
 
+async def test_a_delivery_that_is_older_than_a_failure_does_not_outlive_it(world: World) -> None:
+    """PayPal delivers for three days: what it said of a refund may not be true any more, and its books tell."""
+    draft_id = await paid(world, "paypal")
+    await world.fault("webhook", "drop", psp="paypal")
+    await refunded(world, draft_id, amount="4.00")
+    await world.act(draft_id, "deny")
+    await world.becomes(draft_id, "completed")
+    (late,) = [one for one in await world.deliveries(draft_id) if one["answer"] is None]
+
+    sent = await world.client.post(f"{world.sandbox}/__sandbox/deliveries/{late['n']}/resend")
+
+    assert sent.status_code == 200, sent.text
+    await eventually(lambda: _applied(world, draft_id, "webhook", "refunded"), "the old delivery to be folded")
+    assert (await world.becomes(draft_id, "completed"))["refunded"] == "0.00"
+
+
 async def test_a_bill_paid_at_a_kiosk_says_that_it_cannot_be_refunded(world: World) -> None:
     """Paymob has no way back for cash: the shop must find its own."""
     begun = await world.initiate(payment_method="kiosk")
@@ -431,3 +447,8 @@ async def with_error(world: World, draft_id: str, refund_id: str, code: str) -> 
         return any((one["refundId"], one["error"]) == (refund_id, code) for one in refunds)
 
     await eventually(there, f"refund {refund_id} says {code}")
+
+
+async def _applied(world: World, draft_id: str, source: str, kind: str) -> bool:
+    journal = (await world.payment(draft_id))["journal"]
+    return any((entry["source"], entry["event"]["kind"]) == (source, kind) for entry in journal)
