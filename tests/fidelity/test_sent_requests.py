@@ -114,7 +114,7 @@ async def test_how_we_search_stripe_for_what_was_lost_is_a_question_that_stripe_
     question = next(one for one in wire.recorder.sent[begun:] if one.method == "GET")
     assert judge_request(stripe(), question)[0] == "GET /v1/checkout/sessions"
     asked = decoded(question.query)
-    assert (set(asked), set(asked["created"])) == ({"created", "expand", "limit"}, {"gte"})
+    assert (set(asked), set(asked["created"])) == ({"created", "expand", "limit"}, {"gte", "lte"})
 
 
 async def test_the_judge_of_requests_sees_what_is_wrong(wire: Wire) -> None:

@@ -703,7 +703,7 @@ async def test_the_methods_of_a_currency_nobody_takes_are_none(world: World) -> 
     }
 
     assert of == {
-        "EGP": ["card", "vodafone_cash", "kiosk"],
+        "EGP": ["card", "vodafone_cash", "mobile_wallet", "wallet_qr", "fawry", "kiosk"],
         "USD": ["card", "paypal", "apple_pay", "google_pay"],
         "KWD": [],
         "%00": [],
