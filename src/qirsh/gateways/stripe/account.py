@@ -28,7 +28,7 @@ _SHOWN: Final = ("payment_intent", "payment_intent.latest_charge")
 _Read = TypeVar("_Read", Session, Refund)
 
 
-class ListTooLongError(GatewayUnavailable):
+class ListTooLongError(Exception):
     """More is listed than we read, so that nothing can be said to be missing."""
 
 
@@ -91,7 +91,12 @@ class Account:
         Raises:
             GatewayUnavailable: there are more than we read, so that their sum is not known.
         """
-        listed = [_shown(Refund, one) async for one in self._listed("/v1/refunds", {"payment_intent": payment_id})]
+        try:
+            listed = [_shown(Refund, one) async for one in self._listed("/v1/refunds", {"payment_intent": payment_id})]
+        except ListTooLongError:
+            raise GatewayUnavailable(
+                "Stripe's refunds are too many to be summed up: look into its dashboard."
+            ) from None
         return listed[::-1]
 
     async def aclose(self) -> None:
@@ -112,7 +117,7 @@ class Account:
             if not page.has_more or not page.data:
                 return
             after = {"starting_after": str(page.data[-1].get("id"))}
-        raise ListTooLongError("Stripe's list is too long to be sure of: it is asked again later.")
+        raise ListTooLongError
 
     async def _get(self, path: str, params: Mapping[str, str]) -> Any:  # noqa: ANN401  as PspClient.call
         try:

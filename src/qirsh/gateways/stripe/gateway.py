@@ -157,11 +157,22 @@ class Stripe:
     async def _found_early(self, draft: PaymentDraft) -> Session | None:
         """As `_found`; where a shop sells too much for that, the key answers: it is younger than Stripe's memory."""
         try:
-            return await self._found(draft)
+            return await self._listed(draft)
         except ListTooLongError:
             return None
 
     async def _found(self, draft: PaymentDraft) -> Session | None:
+        """The draft's session.
+
+        Raises:
+            GatewayUnavailable: also where a shop sells so much that it cannot be said to be missing.
+        """
+        try:
+            return await self._listed(draft)
+        except ListTooLongError:
+            raise GatewayUnavailable("Stripe's list is too long to be sure of: it is asked again later.") from None
+
+    async def _listed(self, draft: PaymentDraft) -> Session | None:
         """The draft's session among those since it was made: the one that got furthest, since one page was shown."""
         since, until = draft.created_at - CLOCK_MARGIN, draft.expires_at + CLOCK_MARGIN
         sessions = await self._account.sessions_of(draft.id, since, until)
