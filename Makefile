@@ -32,7 +32,7 @@ dev: $(STAMP) ## everything on this machine: database, sandbox PSPs, API, worker
 	@exec $(BIN)/qirsh dev $(ARGS)
 
 test: $(STAMP) ## the whole test suite, on every core
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: $(STAMP) ## linters, types and the arrows of ARCHITECTURE.md
 	$(BIN)/ruff check .
