@@ -31,8 +31,11 @@ $(STAMP): requirements-dev.lock requirements.lock examples/textpay/pyproject.tom
 dev: $(STAMP) ## everything on this machine: database, sandbox PSPs, API, worker, demo shop
 	@exec $(BIN)/qirsh dev $(ARGS)
 
+# Two for each core: a test of real processes waits most of its time.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
+
 test: $(STAMP) ## the whole test suite, on every core
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(STAMP) ## linters, types and the arrows of ARCHITECTURE.md
 	$(BIN)/ruff check .

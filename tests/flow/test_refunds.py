@@ -141,7 +141,8 @@ async def test_a_lost_answer_gives_the_money_back_once(world: World, psp: str, k
     await failing(world, psp, kind)
     refund_id = (await ask(world, draft_id, amount="2.00")).json()["refundId"]
     await in_doubt(world, draft_id, refund_id)
-    problem_of(await ask(world, draft_id, amount="2.00"), 409, "refund_in_flight")
+    if psp in KEYLESS:  # PayPal's webhook may have told of it by now
+        problem_of(await ask(world, draft_id, amount="2.00"), 409, "refund_in_flight")
 
     await world.advance(130)
 
@@ -430,11 +431,12 @@ async def decide(world: World, draft_id: str, refund_id: str, resolution: str) -
 
 
 async def in_doubt(world: World, draft_id: str, refund_id: str) -> None:
-    """Wait until a refund was sent and its answer lost."""
+    """Wait until a refund was sent and its answer lost; where webhooks name it, that may be over already."""
 
     async def there() -> bool:
         refunds = (await world.payment(draft_id))["refunds"]
-        return any(one["refundId"] == refund_id and one["status"] == "sent" and one["error"] for one in refunds)
+        (refund,) = [one for one in refunds if one["refundId"] == refund_id]
+        return refund["status"] == "succeeded" or bool(refund["status"] == "sent" and refund["error"])
 
     await eventually(there, f"refund {refund_id} is in doubt")
 
