@@ -70,6 +70,17 @@ async def test_a_connection_that_the_database_closed_is_replaced(pool: Pool, emp
     assert await backend(pool) != gone
 
 
+async def test_a_pool_that_was_busy_is_closed_at_once(empty_database_url: str) -> None:
+    """Several connections lie free then; one that is forgotten keeps a server from stopping for five seconds."""
+    pool = Pool(await connect_pool(empty_database_url, max_size=5))
+    await asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.05)") for _ in range(5)))
+    for _ in range(3):
+        await pool.fetchval("SELECT 1")
+
+    async with asyncio.timeout(CLOSE_SECONDS - 1):
+        await pool.aclose()
+
+
 async def test_whoever_finds_no_free_connection_waits_for_one(pool: Pool) -> None:
     """A burst queues; it neither opens more connections than it may nor fails."""
     order: list[int] = []

@@ -89,10 +89,12 @@ class Pool:
     async def aclose(self) -> None:
         """Close every connection: those in use once they are given back, or after a while."""
         self._closing = True
-        for _ in range(self._free.qsize()):
-            if connection := self._free.get_nowait():
-                await self._driver_pool.release(connection)
+        # All of them before any is put back: the last in is the first out.
+        free = [self._free.get_nowait() for _ in range(self._free.qsize())]
+        for connection in free:
             self._free.put_nowait(None)
+            if connection is not None:
+                await self._driver_pool.release(connection)
         await close_pool(self._driver_pool)
 
 
