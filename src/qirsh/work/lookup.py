@@ -114,8 +114,6 @@ async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> 
 def _next(row: Row, standing: Standing) -> timedelta | None:
     """When to ask again, if ever."""
     match row.draft.state:
-        case State.AWAITING_USER_ACTION if standing is Standing.IN_PROGRESS:
-            return DAILY
         case State.AWAITING_USER_ACTION:
             return OPEN_SCHEDULE[row.attempts] if row.attempts < len(OPEN_SCHEDULE) else DAILY
         case State.FAILED if standing is Standing.IN_PROGRESS:
