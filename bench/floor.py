@@ -72,7 +72,7 @@ async def initiate(request: Request) -> Response:
         *(draft_id, 0, "awaiting_user_action", None, False, 0, str(order["intention_order_id"]), None),
         *(msgspec.json.encode(action).decode(), False, False, 1, claim, False, timedelta(minutes=2), _NONE, True),
         *("initiate", [new_id()], [_EVENT], ["applied"], [None], ["awaiting_user_action"], None),
-        *(None, None, None, "applied", None, None, None),
+        *(None, None, None, "applied", None, None, None, None, False),
     )
     return _json({"paymentDraftId": str(draft_id), "paymentAction": "redirect_url", "actionData": action}, 201)
 
@@ -97,7 +97,7 @@ async def webhook(request: Request) -> Response:
         SQL["save_fold"],
         *(row["id"], row["version"], "completed", None, False, 0, order, payment, row["action"], False, False, 1),
         *(None, False, None, _NONE, True, "webhook", [new_id()], [_PAID], ["applied"], [None], ["completed"], new_id()),
-        *("paymob", event_id, new_id(), "applied", body, "{}", "{}"),
+        *("paymob", event_id, new_id(), "applied", body, "{}", "{}", None, False),
     )
     return _json({"received": True})
 

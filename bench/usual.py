@@ -110,6 +110,7 @@ class Fulfilment(Base):
     __tablename__ = "fulfilments"
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     draft_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("payment_drafts.id"))
+    order_reference: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     next_check_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
@@ -216,7 +217,8 @@ async def webhook(request: Request, session: Session) -> dict[str, bool]:
     event_id = f"{payment}:false:true"
     session.add(Heard(gateway="paymob", event_id=event_id))
     session.add(_event(draft, "webhook", {"kind": "paid", "gateway": "paymob", "event_id": event_id}))
-    session.add(Fulfilment(id=uuid.uuid4(), draft_id=draft.id, created_at=now, next_check_at=now))
+    told = {"draft_id": draft.id, "order_reference": draft.order_reference}
+    session.add(Fulfilment(id=uuid.uuid4(), **told, created_at=now, next_check_at=now))
     delivered = {"gateway": "paymob", "event_id": event_id, "draft_id": draft.id, "verdict": "applied"}
     session.add(Delivered(id=uuid.uuid4(), received_at=now, **delivered, body=body, headers={}, query={}))
     await session.commit()

@@ -101,7 +101,7 @@ async def world(running_world: World) -> AsyncIterator[World]:
         world = replace(running_world, client=client)
         await world.heal()
         await world.put_product("tshirt", prices={"EGP": "300.00", "USD": "10.00"})
-        world.shop.status = 200
+        world.shop.status, world.shop.headers = 200, {}
         yield world
         await world.heal()
 

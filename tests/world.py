@@ -84,6 +84,7 @@ class Shop:
 
     received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
     url: str = ""
 
     def of(self, draft_id: str) -> list[tuple[dict[str, str], bytes]]:
@@ -102,6 +103,8 @@ def shop_listening() -> Iterator[Shop]:
             shop.received.append(({name.lower(): value for name, value in self.headers.items()}, body))
             self.send_response(shop.status)
             self.send_header("content-length", "0")
+            for name, value in shop.headers.items():
+                self.send_header(name, value)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:

@@ -25,6 +25,7 @@ from qirsh.settings import Settings
 from qirsh.store.changes import Publisher, Watch
 from qirsh.store.connection import Pool, connect_pool
 from qirsh.store.store import Store
+from qirsh.work import handlers
 from qirsh.work.fulfilment import Announcer
 from qirsh.work.worker import Worker
 
@@ -68,10 +69,12 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         publisher = Publisher(pool)
         payments = Payments(store, gateways, router, clock, publisher)
         announcer = None
-        if settings.fulfilment_url:
+        if settings.fulfilment_url or handlers.installed():
             secrets = [secret.get_secret_value() for secret in settings.fulfilment_secrets]
             allow_private = settings.dev or settings.fulfilment_allow_private
-            announcer = Announcer(settings.fulfilment_url, secrets, allow_private=allow_private)
+            announcer = Announcer(
+                settings.fulfilment_url, secrets, allow_private=allow_private, handlers=handlers.installed()
+            )
             stack.push_async_callback(announcer.aclose)
         worker = Worker(database_url, store, payments, frozenset(gateways), announcer)
         watch = Watch(database_url, store.drafts, worker.nudge)

@@ -32,6 +32,7 @@ from qirsh.store.checkup import check_up
 from qirsh.store.cluster import EmbeddedPostgresError
 from qirsh.store.connection import new_id
 from qirsh.store.migrate import MigrationError
+from qirsh.work import handlers
 
 SECONDS: Final = 10.0
 """What each part is given to answer."""
@@ -89,7 +90,7 @@ def _configuration(settings: Settings) -> list[Finding]:
     if not settings.operator_key.get_secret_value():
         mend = "set operator_key, to anything long and random"
         findings.append(Finding(part, Verdict.NOTE, "nobody may use the operator's endpoints", mend))
-    if not settings.fulfilment_url:
+    if not settings.fulfilment_url and not handlers.installed():
         mend = "set fulfilment_url and fulfilment_secrets"
         findings.append(Finding(part, Verdict.NOTE, "paid drafts are announced to nobody", mend))
     if not settings.shop_origins:

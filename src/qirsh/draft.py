@@ -163,7 +163,7 @@ class GatewayEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What `apply` made of an event: the draft after it, the verdict, and for a review the reason."""
+    """What `apply` made of an event: the draft after it, the verdict, and, where a person must look, why."""
 
     draft: PaymentDraft
     verdict: Verdict

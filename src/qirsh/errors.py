@@ -180,6 +180,13 @@ class CodeTriesUsed(CallerError):
     status = 409
 
 
+class FulfilmentNotFound(CallerError):
+    """No announcement has this id: a payment shows its own."""
+
+    code = "fulfilment_not_found"
+    status = 404
+
+
 class OperatorKeyRequired(CallerError):
     """This endpoint needs the operator key as a bearer token."""
 

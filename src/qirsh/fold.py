@@ -4,9 +4,10 @@ A fact is applied to the row as it was read and written by one statement that wr
 since; then it is applied once more, under the row's lock. So one fact at a time moves a draft (ADR 0004, ADR 0016).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -28,8 +29,14 @@ FIRST_LOOKUP: Final = timedelta(minutes=2)
 """A payer at a page has usually paid by then; whose webhook got lost is found."""
 NOW: Final = timedelta(0)
 
-_HEARD: Final = "webhook_events_pkey"
-"""The one unique constraint whose violation says nothing about references: two deliveries of one event met."""
+_Clash = Literal["reference", "order"]
+"""What another draft has already: a reference of the event's, or the order that this one pays."""
+_CLASHES: Final[Mapping[str | None, _Clash | None]] = MappingProxyType(
+    {"webhook_events_pkey": None, "fulfilments_order": "order"}
+)
+"""Unique constraints that are not about a reference: the first is broken where two deliveries of one event met."""
+_CLASHES_AT_ONCE: Final = 3
+"""An event may meet each kind of clash once, and the last try meets none."""
 
 _log = structlog.get_logger("qirsh.fold")
 
@@ -70,11 +77,10 @@ class _News(msgspec.Struct, frozen=True):
 class _Attempt(Protocol):
     """Folds into a row, in one statement or inside the transaction that holds its lock.
 
-    None: the row moved since it was read, or the event was heard before. `taken`: a reference of the event's belongs
-    to another draft.
+    None: the row moved since it was read, or the event was heard before.
     """
 
-    async def __call__(self, sender: Sender, row: Row, /, *, taken: bool) -> _Result | None: ...
+    async def __call__(self, sender: Sender, row: Row, /, *, clash: _Clash | None) -> _Result | None: ...
 
 
 class Fold:
@@ -106,7 +112,7 @@ class Fold:
         take back a refund that was made since.
         """
 
-        async def attempt(sender: Sender, current: Row, /, *, taken: bool) -> _Result | None:
+        async def attempt(sender: Sender, current: Row, /, *, clash: _Clash | None) -> _Result | None:
             moved = current.version != row.version
             if unmoved and moved:
                 return _Result(Verdict.STALE, current)
@@ -116,7 +122,7 @@ class Fold:
             if moved:
                 outdated.add(Kind.REFUND_FAILED)
             told = [event for event in events if event.kind not in outdated]
-            return await self._fold(sender, current, _News(told, source, release, check_in), taken=taken)
+            return await self._fold(sender, current, _News(told, source, release, check_in), clash=clash)
 
         result = await self._committed(
             attempt, row, lambda connection: self._store.drafts.lock_by_id(connection, row.draft.id)
@@ -158,15 +164,15 @@ class Fold:
         """Fold a delivered event, once however often it is delivered."""
         news = _News([event], "webhook", heard=Heard(event.gateway, event.event_id, delivery))
 
-        async def attempt(sender: Sender, row: Row, /, *, taken: bool) -> _Result | None:
-            return await self._fold(sender, row, news, taken=taken)
+        async def attempt(sender: Sender, row: Row, /, *, clash: _Clash | None) -> _Result | None:
+            return await self._fold(sender, row, news, clash=clash)
 
         return await self._committed(attempt, await self._store.drafts.find_for(event), self._locks(event))
 
     def _hinted(self, hint: Hint, delivery: Delivery) -> _Attempt:
         """Ask the PSP about the draft of a hint, once however often it is delivered."""
 
-        async def attempt(sender: Sender, row: Row, /, *, taken: bool) -> _Result | None:  # noqa: ARG001
+        async def attempt(sender: Sender, row: Row, /, *, clash: _Clash | None) -> _Result | None:  # noqa: ARG001
             if not await self._store.inbox.remember(sender, hint.gateway, hint.event_id):
                 return None
             await self._store.drafts.stage_lookup(sender, row.draft.id, hint.payment_reference)
@@ -183,14 +189,14 @@ class Fold:
         self, attempt: _Attempt, read: Row | None, lock: Callable[[Connection], Awaitable[Row | None]]
     ) -> _Result:
         """Fold into the row as it was read, else under its lock, and tell of it once it is committed."""
-        result, taken = None, False
+        result, clash = None, None
         if read is not None:
             try:
-                result = await self._store.retrying(lambda: attempt(self._store.pool, read, taken=False))
+                result = await self._store.retrying(lambda: attempt(self._store.pool, read, clash=None))
             except asyncpg.UniqueViolationError as error:
-                taken = _is_anothers(error)
+                clash = _clash(error)
         if result is None or not result.wrote:  # what told nothing new about the row as read may about the row as it is
-            result = await self._under_lock(attempt, lock, taken=taken)
+            result = await self._under_lock(attempt, lock, clash)
         if result.changed and result.row is not None:
             self._changes.draft(result.row.draft.id)
         if result.due:
@@ -198,34 +204,36 @@ class Fold:
         return result
 
     async def _under_lock(
-        self, attempt: _Attempt, lock: Callable[[Connection], Awaitable[Row | None]], *, taken: bool
+        self, attempt: _Attempt, lock: Callable[[Connection], Awaitable[Row | None]], clash: _Clash | None
     ) -> _Result:
         """Lock the draft, fold, commit; again where the database refuses it."""
 
-        async def once(*, taken: bool) -> _Result:
+        async def once() -> _Result:
             async with self._store.transaction() as connection:
                 row = await lock(connection)
                 if row is None:
                     return _Result("unmatched", None)
                 # Nobody moves a locked row, so what writes nothing was heard before.
-                result = await attempt(connection, row, taken=taken)
+                result = await attempt(connection, row, clash=clash)
                 return result or _Result(Verdict.REPEATED, row, heard_before=True)
 
-        try:
-            return await self._store.retrying(lambda: once(taken=taken))
-        except asyncpg.UniqueViolationError as error:
-            anothers = _is_anothers(error)
-            return await self._store.retrying(lambda: once(taken=anothers))
+        for _ in range(_CLASHES_AT_ONCE - 1):
+            try:
+                return await self._store.retrying(once)
+            except asyncpg.UniqueViolationError as error:
+                clash = _clash(error)
+        return await self._store.retrying(once)
 
-    async def _fold(self, sender: Sender, row: Row, news: _News, *, taken: bool) -> _Result | None:
+    async def _fold(self, sender: Sender, row: Row, news: _News, *, clash: _Clash | None) -> _Result | None:
         source = news.source
-        outcomes = _outcomes(row.draft, news.events, source=source, taken=taken)
+        outcomes = _outcomes(row.draft, news.events, source, clash)
         if not outcomes:
             return _Result(Verdict.REPEATED, row, wrote=False)
         # Not only the last state: one look-up may find the payment and a refund of it.
         completes = row.draft.state in _UNPAID and any(one.draft.state is State.COMPLETED for _, one in outcomes)
         due = _check_in(row.draft, outcomes, source, news.check_in)
-        folded = Folded(row, outcomes, source, due, news.release, fulfil=completes, heard=news.heard)
+        duplicate = completes and clash == "order"
+        folded = Folded(row, outcomes, source, due, news.release, completes, duplicate, news.heard)
         saved = await self._store.drafts.save(sender, folded)
         if saved is None:
             return None
@@ -240,20 +248,20 @@ class Fold:
                 review_reason=outcome.review_reason,
                 state=outcome.draft.state,
             )
-        return _Result(folded.verdict, saved, changed=folded.changed, due=completes or due == NOW)
+        return _Result(folded.verdict, saved, changed=folded.changed, due=completes or folded.refunds or due == NOW)
 
 
-def _is_anothers(error: asyncpg.UniqueViolationError) -> bool:
-    """Whether a reference belongs to another draft: one PSP payment completes one draft, so this is for a person."""
-    return error.constraint_name != _HEARD
+def _clash(error: asyncpg.UniqueViolationError) -> _Clash | None:
+    """What another draft has: one PSP payment completes one draft, and one draft pays for an order."""
+    return _CLASHES.get(error.constraint_name, "reference")
 
 
 def _outcomes(
-    draft: PaymentDraft, events: Sequence[GatewayEvent], *, source: Source, taken: bool
+    draft: PaymentDraft, events: Sequence[GatewayEvent], source: Source, clash: _Clash | None
 ) -> list[tuple[GatewayEvent, Outcome]]:
     folded = []
     for event in events:
-        if taken:
+        if clash == "reference":
             outcome = Outcome(
                 msgspec.structs.replace(draft, needs_review=True, capture_due=False),
                 Verdict.REVIEW,
@@ -261,6 +269,10 @@ def _outcomes(
             )
         else:
             outcome = apply(draft, event)
+            if clash == "order" and draft.state in _UNPAID and outcome.draft.state is State.COMPLETED:
+                # The money came, so it counts; what the payer meant by paying twice is for a person.
+                flagged = msgspec.structs.replace(outcome.draft, needs_review=True)
+                outcome = Outcome(flagged, outcome.verdict, "order_paid_twice")
         # A look-up tells the whole story each time; what it says again would only fill the journal.
         if source != "lookup" or outcome.draft != draft or outcome.verdict is Verdict.APPLIED:
             folded.append((event, outcome))

@@ -17,6 +17,7 @@ from qirsh.codes import Codes
 from qirsh.draft import DraftRequest, PaymentDraft, State
 from qirsh.errors import (
     DraftNotFound,
+    FulfilmentNotFound,
     GatewayError,
     GatewayRejected,
     IdempotencyConflict,
@@ -31,6 +32,7 @@ from qirsh.refunds import Refunder
 from qirsh.registration import Registrar
 from qirsh.routing import PaymentMethodRouter
 from qirsh.store.connection import new_id
+from qirsh.store.fulfilments import Fulfilment
 from qirsh.store.inbox import Heard
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
@@ -67,6 +69,7 @@ class Payments:
         self._gateways = gateways
         self._router = router
         self._clock = clock
+        self._changes = changes
         self._returns: dict[UUID, asyncio.Task[Row]] = {}
         self.fold = Fold(store, changes)
         self.registrar = Registrar(store, self.fold, gateways, router, clock)
@@ -138,6 +141,18 @@ class Payments:
         if row is None:
             raise DraftNotFound
         return row
+
+    async def announce_again(self, fulfilment_id: UUID) -> Fulfilment:
+        """Tell the shop once more, under the same id, whether it had taken the announcement or never did.
+
+        Raises:
+            FulfilmentNotFound: there is no such announcement.
+        """
+        fulfilment = await self._store.fulfilments.replay(fulfilment_id)
+        if fulfilment is None:
+            raise FulfilmentNotFound
+        self._changes.due()
+        return fulfilment
 
     def now(self) -> datetime:
         """The time by the clock that everything here follows."""

@@ -149,16 +149,21 @@ class Registrar:
         await self._tell_refunds(row.draft.id, [event for event in events if event.kind is Kind.REFUNDED])
         return row
 
-    async def cancel(self, draft: PaymentDraft) -> None:
-        """Make an ended draft unpayable where the PSP lets us. Whether it worked, the next look-up tells."""
+    async def cancel(self, draft: PaymentDraft) -> bool:
+        """Make a draft unpayable where the PSP lets us; False where it was not asked or did not answer.
+
+        Whether it worked, the next look-up tells.
+        """
         gateway = self.gateway(draft.gateway)
         if not isinstance(gateway, Cancels):
-            return
+            return False
         try:
             async with bounded():
                 await gateway.cancel(draft)
         except GatewayError as error:
             _log.warning("not_cancelled", draft_id=str(draft.id), code=error.code)
+            return False
+        return True
 
     async def _tell_refunds(self, draft_id: UUID, events: Sequence[GatewayEvent]) -> None:
         for event in events:

@@ -26,6 +26,7 @@ from qirsh.methods import Method
 from qirsh.money import Money
 from qirsh.store.connection import Connection, Pool, connect_pool, new_id
 from qirsh.store.drafts import Source
+from qirsh.store.fulfilments import Kind as Announced
 from qirsh.store.refunds import RefundState
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
@@ -37,6 +38,7 @@ NOON, ONE, HOUR_BEFORE = "2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z", "2026-0
 ACTION: Final = {"paymentAction": "redirect_url", "url": "https://psp.example/1", "display": "redirect"}
 CLAIM: Final = {"claimed_by": NOBODY, "claimed_until": ONE}
 ENDED: Final = {"state": "succeeded", "next_check_at": None}
+TOLD_BACK: Final = {"kind": "payment.refunded", "draft_version": 1}
 AWAITING: Final = {"state": "awaiting_user_action", "transaction_reference_id": "order-2", "action": ACTION}
 
 # One valid row of each table. Cases change some of its columns; the same row as it is must be accepted.
@@ -108,6 +110,8 @@ ROWS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         "fulfilments": {
             "id": SECOND,
             "draft_id": SECOND,
+            "kind": "payment.completed",
+            "draft_version": 0,
             "state": "due",
             "created_at": NOON,
             "next_check_at": NOON,
@@ -169,7 +173,7 @@ GIVEN: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("webhook_events", {"event_id": "event-1"}),
     ("webhook_deliveries", {"id": FIRST}),
     ("unmatched_events", {"id": FIRST, "event_id": "event-1"}),
-    ("fulfilments", {"id": FIRST, "draft_id": FIRST}),
+    ("fulfilments", {"id": FIRST, "draft_id": FIRST, "order_reference": "A-1"}),
     ("refunds", {"id": FIRST, "draft_id": FIRST, "idempotency_key": "key-of-a-refund-1"}),
 )
 
@@ -254,7 +258,18 @@ REFUSED: Final[tuple[Case, ...]] = (
     ("unmatched_events", {"attempts": -1}, CHECK, "attempts >= 0"),
     ("unmatched_events", {"version": -1}, CHECK, "version >= 0"),
     ("fulfilments", {"id": FIRST}, UNIQUE, "PRIMARY KEY (id)"),
-    ("fulfilments", {"draft_id": FIRST}, UNIQUE, "UNIQUE (draft_id)"),
+    ("fulfilments", {"draft_id": FIRST}, UNIQUE, "UNIQUE (draft_id, draft_version)"),
+    ("fulfilments", {"kind": "payment.lost", "draft_version": 1}, CHECK, "'payment.refunded'"),
+    ("fulfilments", {"kind": "payment.refunded"}, CHECK, "draft_version = 0"),
+    ("fulfilments", {"draft_version": 1}, CHECK, "draft_version = 0"),
+    ("fulfilments", {**TOLD_BACK, "draft_version": -1}, CHECK, "draft_version >= 0"),
+    ("fulfilments", {"order_reference": ""}, CHECK, "char_length(order_reference)"),
+    ("fulfilments", {"order_reference": "o" * 201}, CHECK, "char_length(order_reference)"),
+    ("fulfilments", {"order_reference": "A-1"}, UNIQUE, ""),
+    ("fulfilments", {**TOLD_BACK, "order_reference": "A-1"}, CHECK, "order_reference IS NULL"),
+    ("fulfilments", {"duplicate_of": FIRST}, CHECK, "order_reference IS NOT NULL"),
+    ("fulfilments", {"order_reference": "A-1", "duplicate_of": SECOND}, CHECK, "duplicate_of <> draft_id"),
+    ("fulfilments", {"order_reference": "A-1", "duplicate_of": NOBODY}, FOREIGN, "REFERENCES payment_drafts"),
     ("fulfilments", {"draft_id": NOBODY}, FOREIGN, "REFERENCES payment_drafts"),
     ("fulfilments", {"state": "lost", "next_check_at": None}, CHECK, "'dead'"),
     ("fulfilments", {"state": "delivered", "next_check_at": None}, CHECK, "delivered_at IS NOT NULL"),
@@ -303,6 +318,10 @@ ACCEPTED: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("webhook_deliveries", {"draft_id": None, "event_id": None, "verdict": "ignored"}),
     ("fulfilments", {"state": "delivered", "delivered_at": NOON, "next_check_at": None}),
     ("fulfilments", {"state": "dead", "next_check_at": None, "last_error": "410"}),
+    ("fulfilments", {"order_reference": "A-2"}),
+    ("fulfilments", {"order_reference": "A-1", "duplicate_of": FIRST}),
+    ("fulfilments", TOLD_BACK),
+    ("fulfilments", {**TOLD_BACK, "draft_id": FIRST}),
     ("refunds", {"state": "sent", "sent_at": NOON, "refunded_before_minor": 0}),
     ("refunds", {**ENDED, "draft_id": FIRST}),
     ("payment_drafts", {"otp_tries": 5}),
@@ -387,6 +406,7 @@ async def test_every_text_column_has_a_bound(shared_url: str) -> None:
         ("payment_events", "verdict", set(Verdict)),
         ("refunds", "state", set(RefundState)),
         ("payment_events", "source", set(typing.get_args(Source))),
+        ("fulfilments", "kind", set(typing.get_args(Announced))),
         ("webhook_deliveries", "verdict", {*Verdict, "lookup", "unmatched", "ignored"}),
     ],
 )
@@ -401,7 +421,7 @@ async def test_the_words_of_a_check_are_those_of_the_code(
             if name == table and re.match(rf"CHECK \(\({column} = ANY \(ARRAY\[", definition)
         ]
     assert len(lists) == 1
-    assert set(re.findall(r"'(\w+)'::text", lists[0])) == set(map(str, words))
+    assert set(re.findall(r"'([\w.]+)'::text", lists[0])) == set(map(str, words))
 
 
 async def test_one_payment_at_the_psp_completes_one_draft_and_the_other_goes_to_a_person(database_url: str) -> None:
@@ -569,6 +589,160 @@ async def test_payments_of_one_reference_for_twenty_drafts_at_once_complete_one(
     assert await deadlocks(database_url) == 0
 
 
+async def test_the_second_payment_of_an_order_completes_and_is_flagged(database_url: str) -> None:
+    """The money came, so it counts; whether the payer meant it only a person can tell, and the shop must know."""
+    async with folding(database_url) as (fold, store):
+        first, second = [await awaiting(fold, store, f"order-{n}", order="A-1") for n in range(2)]
+        assert await fold.deliver(paid(first, "event-1", payment="payment-1"), DELIVERY) == "applied"
+
+        assert await fold.deliver(paid(second, "event-2", payment="payment-2"), DELIVERY) == "applied"
+
+        rows = [await row_of(store, draft) for draft in (first, second)]
+        assert [(row.draft.state, row.draft.needs_review) for row in rows] == [
+            (State.COMPLETED, False),
+            (State.COMPLETED, True),
+        ]
+        last = (await store.drafts.journal(second.id))[-1]
+        assert (last["verdict"], last["review_reason"], last["state"]) == ("applied", "order_paid_twice", "completed")
+        assert [one.duplicate_of for one in await store.fulfilments.of(first.id)] == [None]
+        assert [one.duplicate_of for one in await store.fulfilments.of(second.id)] == [first.id]
+        # Heard again it is nothing new, as with any other payment.
+        assert await fold.deliver(paid(second, "event-2", payment="payment-2"), DELIVERY) == "repeated"
+        assert await fold.deliver(paid(second, "event-3", payment="payment-2"), DELIVERY) == "repeated"
+
+
+async def test_the_second_payment_is_flagged_by_whichever_way_it_is_found(database_url: str) -> None:
+    """A look-up may find a payment and a refund of it at once; the refund must not take the flag back."""
+    async with folding(database_url) as (fold, store):
+        first, second = [await awaiting(fold, store, f"order-{n}", order="A-1") for n in range(2)]
+        await fold(await row_of(store, first), [paid(first, "event-1", payment="payment-1")], source="lookup")
+        both = [paid(second, "event-2", payment="payment-2"), refunded(second, 100, payment="payment-2")]
+
+        row = await fold(await row_of(store, second), both, source="lookup")
+
+        assert (row.draft.state, row.draft.needs_review) == (State.PARTIALLY_REFUNDED, True)
+        assert row == await row_of(store, second)
+        told = await store.fulfilments.of(second.id)
+        assert [(one.kind, one.duplicate_of) for one in told] == [
+            ("payment.completed", first.id),
+            ("payment.refunded", None),
+        ]
+
+
+async def test_an_event_may_meet_another_drafts_reference_and_another_payment_of_its_order(database_url: str) -> None:
+    """A PSP that reports one payment for two drafts of one order: that is a review, and the order is paid once."""
+    async with folding(database_url) as (fold, store):
+        first, second = [await awaiting(fold, store, f"order-{n}", order="A-1") for n in range(2)]
+        await fold.deliver(paid(first, "event-1", payment="payment-1"), DELIVERY)
+
+        assert await fold.deliver(paid(second, "event-2", payment="payment-1"), DELIVERY) == "review"
+
+        row = await row_of(store, second)
+        assert (row.draft.state, row.draft.needs_review) == (State.AWAITING_USER_ACTION, True)
+        assert (await store.drafts.journal(second.id))[-1]["review_reason"] == "reference_of_another_draft"
+        assert await store.fulfilments.of(second.id) == []
+
+
+async def test_payments_without_an_order_are_nobodys_duplicate(database_url: str) -> None:
+    """Most shops of one page have no orders; each of their payments is a purchase."""
+    async with folding(database_url) as (fold, store):
+        for n in range(2):
+            draft = await awaiting(fold, store, f"order-{n}")
+            await fold.deliver(paid(draft, f"event-{n}", payment=f"payment-{n}"), DELIVERY)
+            assert not (await row_of(store, draft)).draft.needs_review
+
+
+async def test_of_two_siblings_that_are_paid_at_once_exactly_one_is_the_duplicate(database_url: str) -> None:
+    """Two tabs, two webhooks on two servers in the same moment: neither may hide behind the other."""
+    async with folding(database_url, connections=20) as (fold, store):
+        for turn in range(20):
+            drafts = [await awaiting(fold, store, f"order-{turn}-{n}", order=f"A-{turn}") for n in range(4)]
+            facts = [paid(draft, f"event-{draft.id}", payment=f"payment-{draft.id}") for draft in drafts]
+
+            verdicts = await asyncio.gather(*(fold.deliver(fact, DELIVERY) for fact in facts))
+
+            assert verdicts == ["applied"] * 4
+            rows = [await row_of(store, draft) for draft in drafts]
+            assert {row.draft.state for row in rows} == {State.COMPLETED}
+            (first,) = [row.draft.id for row in rows if not row.draft.needs_review]
+            told = [one for draft in drafts for one in await store.fulfilments.of(draft.id)]
+            assert Counter(one.duplicate_of for one in told) == {None: 1, first: 3}
+            assert [one.duplicate_of for one in await store.fulfilments.of(first)] == [None]
+    assert await deadlocks(database_url) == 0
+
+
+async def test_a_payment_makes_what_is_open_of_its_order_due_and_nothing_else(database_url: str) -> None:
+    """What can still be paid is looked at now, to be withdrawn; what has ended, or is another order's, is left."""
+    async with folding(database_url) as (fold, store):
+        first, open_one, other, ended = [
+            await awaiting(fold, store, f"order-{n}", order=order)
+            for n, order in enumerate(["A-1", "A-1", "B-1", "A-1"])
+        ]
+        begun = await pending(store, order="A-1")
+        failed = msgspec.structs.replace(paid(ended, "ended"), kind=Kind.FAILED, amount=None, payment_reference=None)
+        await fold(await row_of(store, ended), [failed], source="webhook")
+        before = {draft.id: (await row_of(store, draft)).version for draft in (open_one, other, ended, begun)}
+
+        await fold.deliver(paid(first, "event-1", payment="payment-1"), DELIVERY)
+
+        due = await store.pool.fetch("SELECT id FROM payment_drafts WHERE next_check_at <= now()")
+        assert {record["id"] for record in due} == {open_one.id, begun.id}
+        moved = await store.drafts.get_moved(before)
+        assert {row.draft.id for row in moved} == {open_one.id, begun.id}
+        assert {row.draft.state for row in moved} == {State.AWAITING_USER_ACTION, State.PENDING}
+
+
+async def test_each_change_of_what_went_back_is_announced_once_and_in_order(database_url: str) -> None:
+    """Up, up, down, and up to the same sum again: a shop that is told three of them believes a wrong sum."""
+    async with folding(database_url) as (fold, store):
+        draft = await awaiting(fold, store, "order-1")
+        await fold.deliver(paid(draft, "event-1"), DELIVERY)
+        for total in (100, 200, 200):
+            await fold(await row_of(store, draft), [refunded(draft, total)], source="refund")
+        lower = msgspec.structs.replace(refunded(draft, 100), kind=Kind.REFUND_FAILED)
+        await fold(await row_of(store, draft), [lower], source="lookup")
+        await fold(await row_of(store, draft), [refunded(draft, 200)], source="refund")
+
+        told = await store.fulfilments.of(draft.id)
+
+        assert [one.kind for one in told] == ["payment.completed", *["payment.refunded"] * 4]
+        assert len({one.id for one in told}) == 5
+        assert [one.created_at for one in told] == sorted(one.created_at for one in told)
+
+
+async def test_an_announcement_waits_for_those_before_it(database_url: str) -> None:
+    """First that it was paid, then each change; one that the shop never took does not hold up the newer sum."""
+    async with folding(database_url) as (fold, store):
+        draft, fulfilments = await awaiting(fold, store, "order-1"), store.fulfilments
+        await fold.deliver(paid(draft, "event-1"), DELIVERY)
+        for total in (100, 200):
+            await fold(await row_of(store, draft), [refunded(draft, total)], source="refund")
+        ids = [one.id for one in await fulfilments.of(draft.id)]
+
+        async def waiting() -> list[bool]:
+            found = [await fulfilments.get(one) for one in ids]
+            return [one.waits for one in found if one is not None]
+
+        async def version(number: int) -> int:
+            found = await fulfilments.get(ids[number])
+            assert found is not None
+            return found.version
+
+        assert await waiting() == [False, True, True]
+        await fulfilments.failed(ids[0], await version(0), "HTTP 410", None)
+        assert await waiting() == [False, True, True], "nobody has told the shop of the payment yet"
+        assert await fulfilments.replay(ids[0]) is not None
+        await fulfilments.put_off(ids[1], before := await version(1), timedelta(hours=1))
+        assert not await is_due(store, ids[1])
+        await fulfilments.delivered(ids[0], await version(0))
+        assert await waiting() == [False, False, True]
+        assert await is_due(store, ids[1]), "its delivery calls what waits for it"
+        await fulfilments.put_off(ids[1], before, timedelta(hours=1))
+        assert await is_due(store, ids[1]), "whoever decided before that it must wait comes too late"
+        await fulfilments.failed(ids[1], await version(1), "HTTP 410", None)
+        assert await waiting() == [False, False, False], "the newer sum is the one that counts"
+
+
 async def test_the_registration_and_its_payment_at_once_end_completed(database_url: str) -> None:
     """A fast payer's webhook overtakes the answer of our own call: money never waits for our bookkeeping."""
     async with folding(database_url, connections=20) as (fold, store):
@@ -621,14 +795,22 @@ async def folding(database_url: str, connections: int = 2) -> AsyncIterator[tupl
         await pool.aclose()
 
 
-async def pending(store: Store) -> PaymentDraft:
+async def is_due(store: Store, fulfilment_id: uuid.UUID) -> bool:
+    """Whether a worker would take an announcement now."""
+    due: bool = await store.pool.fetchval("SELECT next_check_at <= now() FROM fulfilments WHERE id = $1", fulfilment_id)
+    return due
+
+
+async def pending(store: Store, order: str | None = None) -> PaymentDraft:
     """A draft that an initiate has just claimed."""
     clock = Clock()
     draft = PaymentDraft(
         id=new_id(),
         gateway="paymob",
         amount=Money(30000, "EGP"),
-        request=DraftRequest(product_id="tshirt", amount="300", method=Method.CARD, currency="EGP"),
+        request=DraftRequest(
+            product_id="tshirt", amount="300", method=Method.CARD, currency="EGP", order_reference=order
+        ),
         created_at=clock.now(),
         expires_at=clock.now() + timedelta(hours=1),
     )
@@ -638,9 +820,9 @@ async def pending(store: Store) -> PaymentDraft:
     return row.draft
 
 
-async def awaiting(fold: Fold, store: Store, reference: str) -> PaymentDraft:
+async def awaiting(fold: Fold, store: Store, reference: str, order: str | None = None) -> PaymentDraft:
     """A draft that the PSP has registered."""
-    draft = await pending(store)
+    draft = await pending(store, order)
     return (await fold(await row_of(store, draft), [registered(reference)], source="initiate", release=CLAIMED)).draft
 
 
@@ -666,6 +848,18 @@ def paid(draft: PaymentDraft, event_id: str, *, payment: str = "payment-1", by: 
         transaction_reference_id=draft.transaction_reference_id,
         payment_reference=payment,
         amount=draft.amount,
+    )
+
+
+def refunded(draft: PaymentDraft, total_minor: int, payment: str = "payment-1") -> GatewayEvent:
+    """So much of a draft's money has gone back in all."""
+    return GatewayEvent(
+        kind=Kind.REFUNDED,
+        gateway="paymob",
+        event_id=f"refunded-{total_minor}",
+        draft_id=draft.id,
+        payment_reference=payment,
+        amount=Money(total_minor, "EGP"),
     )
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -138,6 +139,37 @@ async def test_a_migration_that_fails_keeps_those_before_it(empty_database_url: 
     assert [name for _, name, _ in await ledger(empty_database_url)] == NAMES[:1]
     await execute(empty_database_url, "DROP SCHEMA pgqueuer CASCADE")
     assert await migrate(empty_database_url) == NAMES[1:]
+
+
+async def test_orders_that_were_paid_twice_before_are_announced_as_that(empty_database_url: str) -> None:
+    """The rule that an order is paid once comes to databases that have broken it: none may be stuck before it."""
+    await migrate(empty_database_url, up_to=3)
+    await execute(
+        empty_database_url,
+        "WITH draft AS (INSERT INTO payment_drafts (id, idempotency_key, fingerprint, request, product_id, method,"
+        " gateway, order_reference, amount_minor, currency, state, created_at, updated_at, expires_at)"
+        " SELECT lpad(n::text, 32, '0')::uuid, lpad(n::text, 16, 'k'), sha256('f'), '{}', 'tshirt', 'card', 'paymob',"
+        " nullif('A-' || n / 3, 'A-2'), 30000, 'EGP', 'completed', now(), now(), now() + interval '1 hour'"
+        " FROM generate_series(0, 7) AS n RETURNING id)"
+        " INSERT INTO fulfilments (id, draft_id, created_at, next_check_at) SELECT id, id, now(), now() FROM draft",
+    )
+
+    assert await migrate(empty_database_url) == NAMES[3:]
+
+    connection = await asyncpg.connect(empty_database_url)
+    found = await connection.fetch("SELECT draft_id, order_reference, duplicate_of FROM fulfilments ORDER BY draft_id")
+    await connection.close()
+    drafts = [uuid.UUID(int=n) for n in range(8)]
+    assert [tuple(record) for record in found] == [
+        (drafts[0], "A-0", None),
+        (drafts[1], "A-0", drafts[0]),
+        (drafts[2], "A-0", drafts[0]),
+        (drafts[3], "A-1", None),
+        (drafts[4], "A-1", drafts[3]),
+        (drafts[5], "A-1", drafts[3]),
+        (drafts[6], None, None),
+        (drafts[7], None, None),
+    ]
 
 
 async def test_a_killed_migration_is_no_obstacle(empty_database_url: str) -> None:

@@ -15,6 +15,7 @@ from qirsh.api.problems import RETRY_SECONDS
 from qirsh.draft import State
 from qirsh.money import Money
 from qirsh.payments import Initiated
+from qirsh.store.fulfilments import Fulfilment
 from qirsh.store.refunds import Refund
 from qirsh.store.rows import Row
 
@@ -105,7 +106,27 @@ def refund_body(refund: Refund, currency: str) -> dict[str, object]:
     return {"refundId": str(refund.id), "status": refund.state, "amount": amount}
 
 
-def operator_view(row: Row, journal: Sequence[Mapping[str, Any]], refunds: Sequence[Refund]) -> dict[str, object]:
+def fulfilment_body(fulfilment: Fulfilment) -> dict[str, object]:
+    """An announcement as it stands. `nextTryAt` is null where nothing is tried by itself."""
+    return {
+        "fulfilmentId": str(fulfilment.id),
+        "type": fulfilment.kind,
+        "status": fulfilment.state,
+        "attempts": fulfilment.attempts,
+        "error": fulfilment.last_error,
+        "duplicate_of": None if fulfilment.duplicate_of is None else str(fulfilment.duplicate_of),
+        "createdAt": _instant(fulfilment.created_at),
+        "deliveredAt": None if fulfilment.delivered_at is None else _instant(fulfilment.delivered_at),
+        "nextTryAt": None if fulfilment.next_check_at is None else _instant(fulfilment.next_check_at),
+    }
+
+
+def operator_view(
+    row: Row,
+    journal: Sequence[Mapping[str, Any]],
+    refunds: Sequence[Refund],
+    fulfilments: Sequence[Fulfilment],
+) -> dict[str, object]:
     """Everything a person needs to judge a payment. The payer's data stays in the row."""
     draft = row.draft
     return {
@@ -130,6 +151,7 @@ def operator_view(row: Row, journal: Sequence[Mapping[str, Any]], refunds: Seque
             }
             for refund in refunds
         ],
+        "fulfilments": [fulfilment_body(one) for one in fulfilments],
         "journal": [
             {**entry, "at": _instant(entry["at"]), "event": msgspec.json.decode(entry["event"])} for entry in journal
         ],

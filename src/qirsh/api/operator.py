@@ -1,14 +1,15 @@
-"""The operator's endpoints: the catalogue, and a payment with its journal. All need the operator key."""
+"""The operator's endpoints: the catalogue, a payment with its journal, announcements. All need the operator key."""
 
 import hmac
 from collections.abc import Sequence
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 import msgspec
 import prometheus_client
-from litestar import Request, Response, get, put
+from litestar import Request, Response, get, post, put
 from litestar.connection import ASGIConnection
 from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
@@ -18,7 +19,14 @@ from qirsh.api import answers
 from qirsh.api.requests import Name, pointed
 from qirsh.api.routes import draft_id_of
 from qirsh.catalog import Product
-from qirsh.errors import FieldError, InvalidRequest, OperatorKeyRequired, ProductNotFound, UnsupportedContentType
+from qirsh.errors import (
+    FieldError,
+    FulfilmentNotFound,
+    InvalidRequest,
+    OperatorKeyRequired,
+    ProductNotFound,
+    UnsupportedContentType,
+)
 from qirsh.money import InvalidAmountError, Money
 
 PAGE: Final = 100
@@ -90,12 +98,29 @@ async def list_products(request: Plain, after: str = "") -> Response[bytes]:
 
 @get("/api/payments/{draft_id:str}", guards=[operator_only], tags=["operator"])
 async def payment(request: Plain, draft_id: str) -> Response[bytes]:
-    """A payment draft with its journal: every fact that was folded into it, oldest first."""
+    """A payment draft with its journal, every fact that was folded into it, and what the shop was told of it."""
     services = request.app.state.services
     row = await services.payments.status(draft_id_of(draft_id))
     journal = await services.store.drafts.journal(row.draft.id)
     refunds = await services.store.refunds.of(row.draft.id)
-    return json_response(answers.operator_view(row, journal, refunds))
+    fulfilments = await services.store.fulfilments.of(row.draft.id)
+    return json_response(answers.operator_view(row, journal, refunds, fulfilments))
+
+
+@post(
+    "/api/fulfilments/{fulfilment_id:str}/replay",
+    guards=[operator_only],
+    status_code=HTTPStatus.ACCEPTED,
+    tags=["operator"],
+)
+async def replay_fulfilment(request: Plain, fulfilment_id: str) -> Response[bytes]:
+    """Tell the shop again, under the same id: it is due at once, whatever became of it before."""
+    try:
+        wanted = UUID(fulfilment_id)
+    except ValueError:
+        raise FulfilmentNotFound from None
+    fulfilment = await request.app.state.services.payments.announce_again(wanted)
+    return json_response(answers.fulfilment_body(fulfilment), HTTPStatus.ACCEPTED)
 
 
 @get("/metrics", guards=[operator_unless_local], include_in_schema=False)
@@ -104,7 +129,14 @@ async def metrics() -> Response[bytes]:
     return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 
-OPERATOR_ROUTES: Final[Sequence[HTTPRouteHandler]] = (put_product, get_product, list_products, payment, metrics)
+OPERATOR_ROUTES: Final[Sequence[HTTPRouteHandler]] = (
+    put_product,
+    get_product,
+    list_products,
+    payment,
+    replay_fulfilment,
+    metrics,
+)
 
 
 def json_response(body: object, status: HTTPStatus = HTTPStatus.OK) -> Response[bytes]:

@@ -41,9 +41,12 @@ def demo_shop(secrets: Sequence[str]) -> tuple[ControllerRouterHandler, ...]:
         headers = dict(request.headers.items())
         if not any(_is_signed(verifier, body, headers) for verifier in verifiers):
             return Response({"delivered": False}, status_code=HTTPStatus.UNAUTHORIZED)
-        draft_id = msgspec.json.decode(body)["data"]["paymentDraftId"]
-        # The same announcement may come twice; the message id tells that it is the same.
-        delivered.setdefault(draft_id, headers["webhook-id"])
+        announced = msgspec.json.decode(body)
+        data = announced["data"]
+        # An order that was paid twice is delivered once, and what went back delivers nothing.
+        if announced["type"] == "payment.completed" and "duplicate_of" not in data:
+            # The same announcement may come twice; the message id tells that it is the same.
+            delivered.setdefault(data["paymentDraftId"], headers["webhook-id"])
         while len(delivered) > MAX_ORDERS:
             delivered.popitem(last=False)
         return Response({"delivered": True})

@@ -39,6 +39,8 @@ class Folded(msgspec.Struct, frozen=True):
     """The claim to let go of."""
     fulfil: bool
     """The draft completed: the shop must be told."""
+    duplicate: bool
+    """Another draft has paid the order before."""
     heard: Heard | None
     """The delivery that brought the event."""
 
@@ -51,6 +53,11 @@ class Folded(msgspec.Struct, frozen=True):
     def changed(self) -> bool:
         """Whether anything about the draft is new."""
         return self.after != self.row.draft
+
+    @property
+    def refunds(self) -> bool:
+        """What was given back in all is another sum: the shop must be told."""
+        return self.after.refunded_minor != self.row.draft.refunded_minor
 
     @property
     def verdict(self) -> Verdict:
@@ -160,6 +167,13 @@ class Drafts:
         """What was folded into a draft, oldest first."""
         return [dict(record) for record in await self._pool.fetch(SQL["journal"], draft_id)]
 
+    async def order_is_paid(self, draft: PaymentDraft) -> bool:
+        """Whether another draft of the same order is paid, and was not given back."""
+        if draft.request.order_reference is None:
+            return False
+        paid: bool = await self._pool.fetchval(SQL["order_is_paid"], draft.request.order_reference, draft.id)
+        return paid
+
     async def reschedule(
         self, draft_id: UUID, version: int, check_in: timedelta | None, *, answered: bool = True
     ) -> None:
@@ -234,6 +248,8 @@ class Drafts:
             None if delivery is None else new_id(),
             folded.verdict,
             *((None, None, None) if heard is None or delivery is None else heard.kept()),
+            new_id() if folded.refunds else None,
+            folded.duplicate,
         )
         if record is None:
             return None

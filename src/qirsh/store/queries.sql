@@ -81,9 +81,10 @@ SELECT * FROM payment_drafts WHERE gateway = $1 AND transaction_reference_id = $
 SELECT * FROM payment_drafts WHERE gateway = $1 AND payment_reference = $2 FOR UPDATE;
 
 -- name: save_fold
--- What a fold changed, whole or not at all: the draft as it was read, its journal, the fulfilment when it completed,
--- and the delivery that brought the news. No row where the draft moved since, or where the event was heard before.
+-- What a fold changed, whole or not at all: the draft as it was read, its journal, what the shop must be told, and the
+-- delivery that brought the news. No row where the draft moved since, or where the event was heard before.
 -- Every other part reads `draft`, so the draft is locked before anything is written that refers to it.
+-- A second payment of an order breaks fulfilments_order, unless $33 says that it is known to be one.
 WITH draft AS (
   UPDATE payment_drafts SET
     state = $3, reason = $4, needs_review = $5, refunded_minor = $6, transaction_reference_id = $7,
@@ -98,23 +99,42 @@ WITH draft AS (
     attempts = CASE WHEN $14 THEN attempts ELSE 0 END,
     version = version + 1, updated_at = CASE WHEN $17 THEN now() + $16 ELSE updated_at END
   WHERE id = $1 AND version = $2 AND NOT EXISTS (SELECT FROM webhook_events WHERE gateway = $25 AND event_id = $26)
-  RETURNING claimed_by, version, attempts, updated_at
+  RETURNING claimed_by, version, attempts, updated_at, order_reference
 ), journal AS (
   INSERT INTO payment_events (id, draft_id, at, source, event, verdict, review_reason, state)
   SELECT e.id, $1, now() + $16, $18, e.event::jsonb, e.verdict, e.review_reason, e.state
   FROM draft, unnest($19::uuid[], $20::text[], $21::text[], $22::text[], $23::text[])
     AS e (id, event, verdict, review_reason, state)
-), fulfilment AS (
-  INSERT INTO fulfilments (id, draft_id, created_at, next_check_at)
-  SELECT $24, $1, now() + $16, now() + $16 FROM draft WHERE $24::uuid IS NOT NULL
-  ON CONFLICT (draft_id) DO NOTHING
+), completed AS (
+  INSERT INTO fulfilments (id, draft_id, order_reference, duplicate_of, created_at, next_check_at)
+  SELECT $24, $1, draft.order_reference,
+    CASE WHEN $33 THEN (SELECT f.draft_id FROM fulfilments f
+      WHERE f.order_reference = draft.order_reference AND f.duplicate_of IS NULL) END,
+    now() + $16, now() + $16
+  FROM draft WHERE $24::uuid IS NOT NULL
+  ON CONFLICT (draft_id, draft_version) DO NOTHING
+), refunded AS (
+  INSERT INTO fulfilments (id, draft_id, kind, draft_version, created_at, next_check_at)
+  SELECT $32, $1, 'payment.refunded', draft.version, now() + $16, now() + $16 FROM draft WHERE $32::uuid IS NOT NULL
+), siblings AS (
+  -- What else could be paid for the order is looked at now. Nobody waits for a row that somebody else holds, as two
+  -- siblings that complete at once would for each other's: that one is looked at when its own time comes.
+  UPDATE payment_drafts SET next_check_at = now() + $16, version = version + 1
+  WHERE $24::uuid IS NOT NULL AND id IN (SELECT s.id
+    FROM draft JOIN payment_drafts s ON s.order_reference = draft.order_reference
+    WHERE s.id <> $1 AND s.state IN ('pending', 'awaiting_user_action') FOR UPDATE OF s SKIP LOCKED)
 ), heard AS (
   INSERT INTO webhook_events (gateway, event_id) SELECT $25, $26 FROM draft WHERE $26::text IS NOT NULL
 ), delivery AS (
   INSERT INTO webhook_deliveries (id, received_at, gateway, event_id, draft_id, verdict, body, headers, query)
   SELECT $27, now() + $16, $25, $26, $1, $28, $29, $30::jsonb, $31::jsonb FROM draft WHERE $27::uuid IS NOT NULL
 )
-SELECT * FROM draft;
+SELECT claimed_by, version, attempts, updated_at FROM draft;
+
+-- name: order_is_paid
+-- By another draft than this one, and not all of it was given back.
+SELECT EXISTS (SELECT FROM payment_drafts
+  WHERE order_reference = $1 AND id <> $2 AND state IN ('completed', 'partially_refunded'));
 
 -- name: reschedule_draft
 -- A look-up's last word, fenced: whoever moved the draft meanwhile has set its next check already.
@@ -161,13 +181,31 @@ UPDATE unmatched_events SET
 WHERE id = $1 AND version = $2;
 
 -- name: fulfilment_by_id
-SELECT f.id AS fulfilment_id, f.state AS fulfilment_state, f.attempts AS fulfilment_attempts,
-  f.version AS fulfilment_version, d.*
+-- It waits while the shop has not been told that the draft was paid, or of an earlier change that is still being told.
+SELECT f.id AS fulfilment_id, f.kind AS fulfilment_kind, f.duplicate_of AS fulfilment_duplicate_of,
+  f.state AS fulfilment_state, f.attempts AS fulfilment_attempts, f.version AS fulfilment_version,
+  f.created_at AS fulfilment_created_at, EXISTS (SELECT FROM fulfilments e
+    WHERE e.draft_id = f.draft_id AND e.draft_version < f.draft_version
+      AND (e.state = 'due' OR e.state = 'dead' AND e.draft_version = 0)) AS fulfilment_waits, d.*
 FROM fulfilments f JOIN payment_drafts d ON d.id = f.draft_id WHERE f.id = $1;
 
+-- name: fulfilments_of_draft
+SELECT * FROM fulfilments WHERE draft_id = $1 ORDER BY draft_version;
+
 -- name: fulfilment_delivered
-UPDATE fulfilments SET state = 'delivered', delivered_at = now() + $3, next_check_at = NULL, last_error = NULL,
-  attempts = attempts + 1, version = version + 1
+-- What waited for it is due now.
+WITH delivered AS (
+  UPDATE fulfilments SET state = 'delivered', delivered_at = now() + $3, next_check_at = NULL, last_error = NULL,
+    attempts = attempts + 1, version = version + 1
+  WHERE id = $1 AND version = $2 AND state = 'due'
+  RETURNING draft_id, draft_version
+)
+UPDATE fulfilments f SET next_check_at = now() + $3, version = f.version + 1 FROM delivered
+WHERE f.draft_id = delivered.draft_id AND f.draft_version > delivered.draft_version AND f.state = 'due';
+
+-- name: fulfilment_waits
+-- No try, so no step of the schedule.
+UPDATE fulfilments SET next_check_at = now() + $3 + $4::interval, version = version + 1
 WHERE id = $1 AND version = $2 AND state = 'due';
 
 -- name: fulfilment_failed
@@ -176,6 +214,13 @@ UPDATE fulfilments SET last_error = $5, attempts = attempts + 1, version = versi
   next_check_at = now() + $3 + $4::interval,
   state = CASE WHEN $4::interval IS NULL THEN 'dead' ELSE 'due' END
 WHERE id = $1 AND version = $2 AND state = 'due';
+
+-- name: fulfilment_replayed
+-- Due as on its first day, whatever became of it.
+UPDATE fulfilments SET state = 'due', delivered_at = NULL, last_error = NULL, next_check_at = now() + $2, attempts = 0,
+  version = version + 1
+WHERE id = $1
+RETURNING *;
 
 -- name: lease_due_drafts
 -- Rows whose time has come, leased so that no other sweep takes them; what is not finished comes due again by itself.

@@ -108,7 +108,21 @@ async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> 
         if standing is Standing.OPEN and row.draft.state is State.FAILED:
             await payments.registrar.cancel(row.draft)
         return
+    if (
+        draft.state is State.AWAITING_USER_ACTION
+        and standing is Standing.OPEN
+        and await store.drafts.order_is_paid(draft)
+    ):
+        standing, row = await _withdraw(payments, row)
     await store.drafts.reschedule(draft.id, row.version, _next(row, standing))
+
+
+async def _withdraw(payments: Payments, row: Row) -> tuple[Standing, Row]:
+    """Nobody should pay for an order that is paid already. Whether that is prevented, the PSP says."""
+    if not await payments.registrar.cancel(row.draft):
+        return Standing.OPEN, row
+    asked = await payments.registrar.asked(row)
+    return asked.standing, asked.row
 
 
 def _next(row: Row, standing: Standing) -> timedelta | None:
