@@ -671,7 +671,7 @@ async def test_of_two_siblings_that_are_paid_at_once_exactly_one_is_the_duplicat
     assert await deadlocks(database_url) == 0
 
 
-async def test_a_payment_makes_what_is_open_of_its_order_due_and_nothing_else(database_url: str) -> None:
+async def test_what_is_open_of_an_order_is_made_due_and_nothing_else(database_url: str) -> None:
     """What can still be paid is looked at now, to be withdrawn; what has ended, or is another order's, is left."""
     async with folding(database_url) as (fold, store):
         first, open_one, other, ended = [
@@ -683,7 +683,7 @@ async def test_a_payment_makes_what_is_open_of_its_order_due_and_nothing_else(da
         await fold(await row_of(store, ended), [failed], source="webhook")
         before = {draft.id: (await row_of(store, draft)).version for draft in (open_one, other, ended, begun)}
 
-        await fold.deliver(paid(first, "event-1", payment="payment-1"), DELIVERY)
+        await store.orders.stage_siblings(first)
 
         due = await store.pool.fetch("SELECT id FROM payment_drafts WHERE next_check_at <= now()")
         assert {record["id"] for record in due} == {open_one.id, begun.id}

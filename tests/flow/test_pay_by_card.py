@@ -10,7 +10,8 @@ from world import FULFILMENT_SECRET, World, eventually
 
 async def test_a_card_payment_goes_from_initiate_to_one_announcement_at_the_shop(world: World) -> None:
     """The product's main promise, over real sockets from the first request to the shop's delivery."""
-    answer = await world.initiate(order_reference="A-1001")
+    order = f"A-{uuid.uuid4()}"
+    answer = await world.initiate(order_reference=order)
 
     assert answer.status_code == 201, answer.text
     body = answer.json()
@@ -38,7 +39,7 @@ async def test_a_card_payment_goes_from_initiate_to_one_announcement_at_the_shop
         "paymentDraftId": draft_id,
         "product_id": "tshirt",
         "quantity": 1,
-        "order_reference": "A-1001",
+        "order_reference": order,
         "amount": "300.00",
         "currency": "EGP",
         "refunded": "0.00",

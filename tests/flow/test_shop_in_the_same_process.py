@@ -33,7 +33,9 @@ async def system_without_worker(tmp_path: Path, database_url: str) -> AsyncItera
     """A sandbox and a server; the test starts the worker that it wants."""
     with system(tmp_path / "system", database_url, works=False) as world:
         async with httpx.AsyncClient(timeout=30) as client:
-            yield replace(world, client=client)
+            ready = replace(world, client=client)
+            await ready.put_product("tshirt")
+            yield ready
 
 
 @pytest.fixture

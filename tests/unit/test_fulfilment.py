@@ -19,7 +19,7 @@ from unit_drafts import draft_in
 from unit_psp import Behaviour, answer, closed_port, drip_without_end, end_after_reading, psp, read_request
 from unit_support import shared_json
 
-from qirsh.draft import State
+from qirsh.draft import PaymentDraft, State
 from qirsh.store.fulfilments import DueFulfilment, Kind
 from qirsh.store.rows import Row
 from qirsh.work.fulfilment import BEHIND, JITTER, LONGEST_WAIT, SCHEDULE, Announcer
@@ -43,6 +43,11 @@ class Books:
 
     due: DueFulfilment | None
     written: list[tuple[object, ...]] = field(default_factory=list)
+    staged: list[PaymentDraft] = field(default_factory=list)
+
+    async def stage_siblings(self, draft: PaymentDraft) -> None:
+        """What else could be paid for the order is looked at."""
+        self.staged.append(draft)
 
     async def get(self, _fulfilment_id: UUID) -> DueFulfilment | None:
         """The row."""
@@ -82,7 +87,7 @@ async def announce(
     """Make the one announcement."""
     announcer = Announcer(url, secrets or (SECRET,), allow_private=allow_private, handlers=handlers)
     try:
-        await announcer.announce(cast("Store", SimpleNamespace(fulfilments=books)), FULFILMENT, 7)
+        await announcer.announce(cast("Store", SimpleNamespace(fulfilments=books, orders=books)), FULFILMENT, 7)
     finally:
         await announcer.aclose()
 
@@ -179,6 +184,25 @@ async def test_an_announcement_that_is_not_its_turn_is_put_off_and_uses_no_try_u
     with closed_port() as url:
         await announce(url, books)
     assert books.written == [("put_off", FULFILMENT, 7, BEHIND)]
+
+
+@pytest.mark.parametrize(
+    ("announcement", "staged"),
+    [
+        (due(), 1),
+        (due(attempts=1), 0),
+        (due(kind="payment.refunded"), 0),
+        (due(waits=True), 0),
+    ],
+)
+async def test_the_first_try_to_announce_a_payment_has_its_siblings_looked_at(
+    announcement: DueFulfilment, staged: int
+) -> None:
+    """Also when the shop is away: a reference in a payer's pocket does not wait for it."""
+    books = Books(announcement)
+    with closed_port() as url:
+        await announce(url, books)
+    assert books.staged == [announcement.row.draft] * staged
 
 
 async def test_an_announcement_is_signed_with_every_secret() -> None:

@@ -167,13 +167,6 @@ class Drafts:
         """What was folded into a draft, oldest first."""
         return [dict(record) for record in await self._pool.fetch(SQL["journal"], draft_id)]
 
-    async def order_is_paid(self, draft: PaymentDraft) -> bool:
-        """Whether another draft of the same order is paid, and was not given back."""
-        if draft.request.order_reference is None:
-            return False
-        paid: bool = await self._pool.fetchval(SQL["order_is_paid"], draft.request.order_reference, draft.id)
-        return paid
-
     async def reschedule(
         self, draft_id: UUID, version: int, check_in: timedelta | None, *, answered: bool = True
     ) -> None:

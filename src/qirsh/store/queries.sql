@@ -116,13 +116,6 @@ WITH draft AS (
 ), refunded AS (
   INSERT INTO fulfilments (id, draft_id, kind, draft_version, created_at, next_check_at)
   SELECT $32, $1, 'payment.refunded', draft.version, now() + $16, now() + $16 FROM draft WHERE $32::uuid IS NOT NULL
-), siblings AS (
-  -- What else could be paid for the order is looked at now. Nobody waits for a row that somebody else holds, as two
-  -- siblings that complete at once would for each other's: that one is looked at when its own time comes.
-  UPDATE payment_drafts SET next_check_at = now() + $16, version = version + 1
-  WHERE $24::uuid IS NOT NULL AND id IN (SELECT s.id
-    FROM draft JOIN payment_drafts s ON s.order_reference = draft.order_reference
-    WHERE s.id <> $1 AND s.state IN ('pending', 'awaiting_user_action') FOR UPDATE OF s SKIP LOCKED)
 ), heard AS (
   INSERT INTO webhook_events (gateway, event_id) SELECT $25, $26 FROM draft WHERE $26::text IS NOT NULL
 ), delivery AS (
@@ -135,6 +128,13 @@ SELECT claimed_by, version, attempts, updated_at FROM draft;
 -- By another draft than this one, and not all of it was given back.
 SELECT EXISTS (SELECT FROM payment_drafts
   WHERE order_reference = $1 AND id <> $2 AND state IN ('completed', 'partially_refunded'));
+
+-- name: stage_siblings
+-- Nobody waits for a row that somebody else holds, as two siblings that were paid at once would for the others': such
+-- a row is looked at when its own time comes.
+UPDATE payment_drafts SET next_check_at = now() + $3, version = version + 1
+WHERE id IN (SELECT id FROM payment_drafts
+  WHERE order_reference = $1 AND id <> $2 AND state IN ('pending', 'awaiting_user_action') FOR UPDATE SKIP LOCKED);
 
 -- name: reschedule_draft
 -- A look-up's last word, fenced: whoever moved the draft meanwhile has set its next check already.

@@ -103,13 +103,15 @@ class Announcer:
         self._session: aiohttp.ClientSession | None = None
 
     async def announce(self, store: Store, fulfilment_id: UUID, version: int) -> None:
-        """Make one announcement, or say when to try again."""
+        """Make one announcement, or say when to try again. Before an order's first, what is open of it is looked at."""
         due = await store.fulfilments.get(fulfilment_id)
         if due is None or due.state != "due" or due.version != version:
             return
         if due.waits:
             await store.fulfilments.put_off(fulfilment_id, version, BEHIND)
             return
+        if due.kind == "payment.completed" and not due.attempts:
+            await store.orders.stage_siblings(due.row.draft)
         refusal = await self._tell(_announcement(due))
         told = {"draft_id": str(due.row.draft.id), "fulfilment_id": str(fulfilment_id), "type": due.kind}
         if refusal is None:

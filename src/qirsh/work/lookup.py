@@ -108,11 +108,8 @@ async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> 
         if standing is Standing.OPEN and row.draft.state is State.FAILED:
             await payments.registrar.cancel(row.draft)
         return
-    if (
-        draft.state is State.AWAITING_USER_ACTION
-        and standing is Standing.OPEN
-        and await store.drafts.order_is_paid(draft)
-    ):
+    open_still = draft.state is State.AWAITING_USER_ACTION and standing is Standing.OPEN
+    if open_still and await store.orders.is_paid(draft):
         standing, row = await _withdraw(payments, row)
     await store.drafts.reschedule(draft.id, row.version, _next(row, standing))
 
