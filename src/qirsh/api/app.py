@@ -8,6 +8,7 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ControllerRouterHandler
 
 from qirsh.api.cache import AnswerCache
@@ -94,6 +95,7 @@ def create_app(
             version="0.1.0",
             path="/openapi.json",
             render_plugins=[JsonRenderPlugin(path="/")],
+            components=Components(security_schemes={"operatorKey": SecurityScheme(type="http", scheme="bearer")}),
         ),
         logging_config=None,
     )

@@ -15,11 +15,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
 from msgspec import Meta
 
-from qirsh.api import answers
+from qirsh.api import answers, described
+from qirsh.api.operation import operation
 from qirsh.api.requests import Name, pointed
 from qirsh.api.routes import draft_id_of
 from qirsh.catalog import Product
 from qirsh.errors import (
+    BodyTooLarge,
+    DraftNotFound,
     FieldError,
     FulfilmentNotFound,
     InvalidRequest,
@@ -30,6 +33,8 @@ from qirsh.errors import (
 from qirsh.money import InvalidAmountError, Money
 
 PAGE: Final = 100
+KEYED: Final = [{"operatorKey": list[str]()}]
+"""What OpenAPI says of whoever needs the operator key; `api.app` says what that is."""
 
 Plain = Request[Any, Any, Any]
 Language = Annotated[str, Meta(pattern=r"\A[a-z]{2}\Z")]
@@ -62,7 +67,18 @@ def operator_unless_local(connection: ASGIConnection[Any, Any, Any, Any], handle
     operator_only(connection, handler)
 
 
-@put("/api/products/{product_id:str}", guards=[operator_only], status_code=HTTPStatus.OK, tags=["operator"])
+@put(
+    "/api/products/{product_id:str}",
+    guards=[operator_only],
+    status_code=HTTPStatus.OK,
+    operation_class=operation(ProductFields),
+    responses={
+        HTTPStatus.OK: described.body(described.ProductBody, "As it is written."),
+        **described.refusals(OperatorKeyRequired, BodyTooLarge, UnsupportedContentType, no_such_path=True),
+    },
+    security=KEYED,
+    tags=["operator"],
+)
 async def put_product(request: Plain, product_id: str) -> Response[bytes]:
     """Write a product; from here on its new price is the one that counts."""
     if request.content_type[0] != "application/json":
@@ -79,7 +95,16 @@ async def put_product(request: Plain, product_id: str) -> Response[bytes]:
     return json_response(_shown(product))
 
 
-@get("/api/products/{product_id:str}", guards=[operator_only], tags=["operator"])
+@get(
+    "/api/products/{product_id:str}",
+    guards=[operator_only],
+    responses={
+        HTTPStatus.OK: described.body(described.ProductBody, "As it was written last."),
+        **described.refusals(OperatorKeyRequired, ProductNotFound, no_such_path=True),
+    },
+    security=KEYED,
+    tags=["operator"],
+)
 async def get_product(request: Plain, product_id: str) -> Response[bytes]:
     """A product."""
     product = await request.app.state.services.store.products.get(product_id) if "\0" not in product_id else None
@@ -88,7 +113,16 @@ async def get_product(request: Plain, product_id: str) -> Response[bytes]:
     return json_response(_shown(product))
 
 
-@get("/api/products", guards=[operator_only], tags=["operator"])
+@get(
+    "/api/products",
+    guards=[operator_only],
+    responses={
+        HTTPStatus.OK: described.body(described.ProductsPage, "By id, those after `after`."),
+        **described.refusals(OperatorKeyRequired),
+    },
+    security=KEYED,
+    tags=["operator"],
+)
 async def list_products(request: Plain, after: str = "") -> Response[bytes]:
     """A page of products by id; `next` continues it."""
     page = await request.app.state.services.store.products.page(after.replace("\0", ""), PAGE)
@@ -96,7 +130,16 @@ async def list_products(request: Plain, after: str = "") -> Response[bytes]:
     return json_response({"products": [_shown(product) for product in page], "next": following})
 
 
-@get("/api/payments/{draft_id:str}", guards=[operator_only], tags=["operator"])
+@get(
+    "/api/payments/{draft_id:str}",
+    guards=[operator_only],
+    responses={
+        HTTPStatus.OK: described.body(described.PaymentView, "As it stands, and how it came to that."),
+        **described.refusals(OperatorKeyRequired, DraftNotFound, no_such_path=True),
+    },
+    security=KEYED,
+    tags=["operator"],
+)
 async def payment(request: Plain, draft_id: str) -> Response[bytes]:
     """A payment draft with its journal, every fact that was folded into it, and what the shop was told of it."""
     services = request.app.state.services

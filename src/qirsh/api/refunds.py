@@ -7,11 +7,24 @@ import msgspec
 from litestar import Request, Response, post
 from msgspec import Meta
 
+from qirsh.api import described
 from qirsh.api.answers import refund_body
-from qirsh.api.operator import Plain, json_response, operator_only
+from qirsh.api.operation import KEY_HEADER, operation
+from qirsh.api.operator import KEYED, Plain, json_response, operator_only
 from qirsh.api.requests import read_key
 from qirsh.api.routes import draft_id_of
-from qirsh.errors import FieldError, InvalidRequest, UnsupportedContentType
+from qirsh.errors import (
+    BodyTooLarge,
+    DraftNotFound,
+    FieldError,
+    IdempotencyConflict,
+    InvalidRequest,
+    OperatorKeyRequired,
+    RefundInFlight,
+    RefundNotAllowed,
+    RefundUndecided,
+    UnsupportedContentType,
+)
 
 MAX_REASON: Final = 255
 
@@ -26,7 +39,20 @@ class RefundFields(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @post(
-    "/api/payments/{draft_id:str}/refunds", guards=[operator_only], status_code=HTTPStatus.ACCEPTED, tags=["operator"]
+    "/api/payments/{draft_id:str}/refunds",
+    guards=[operator_only],
+    status_code=HTTPStatus.ACCEPTED,
+    operation_class=operation(RefundFields, optional=True, headers=[KEY_HEADER]),
+    responses={
+        HTTPStatus.ACCEPTED: described.body(described.RefundBody, "Written down: it will be sent."),
+        **described.refusals(
+            *(OperatorKeyRequired, DraftNotFound, RefundNotAllowed, RefundInFlight, RefundUndecided),
+            *(IdempotencyConflict, BodyTooLarge, UnsupportedContentType),
+            no_such_path=True,
+        ),
+    },
+    security=KEYED,
+    tags=["operator"],
 )
 async def request_refund(request: Plain, draft_id: str) -> Response[bytes]:
     """Give money back: written down and answered at once, then sent. The same Idempotency-Key is the same refund."""
@@ -51,6 +77,15 @@ class ReviewFields(msgspec.Struct, forbid_unknown_fields=True):
     "/api/payments/{draft_id:str}/refunds/{refund_id:str}/review",
     guards=[operator_only],
     status_code=HTTPStatus.OK,
+    operation_class=operation(ReviewFields),
+    responses={
+        HTTPStatus.OK: described.body(described.RefundBody, "As it was decided."),
+        **described.refusals(
+            *(OperatorKeyRequired, DraftNotFound, RefundNotAllowed, BodyTooLarge, UnsupportedContentType),
+            no_such_path=True,
+        ),
+    },
+    security=KEYED,
     tags=["operator"],
 )
 async def review_refund(request: Plain, draft_id: str, refund_id: str) -> Response[bytes]:

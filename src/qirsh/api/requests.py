@@ -66,7 +66,10 @@ class InitiatePaymentRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of POST /api/payments/initiate. `null` means the same as leaving a field out."""
 
     product_id: Name
-    product_amount: Annotated[msgspec.Raw, Meta(description='major units, text or number: "300.00"')]
+    product_amount: Annotated[
+        msgspec.Raw,
+        Meta(description='major units, text or number: "300.00"', extra_json_schema={"type": ["string", "number"]}),
+    ]
     payment_method: Annotated[str, Meta(max_length=50)]
     idempotency_key: Key | None = None
     currency: Currency | None = None

@@ -15,17 +15,33 @@ from litestar.params import Parameter
 from litestar.response import Redirect
 from litestar.types import ASGIApp
 
-from qirsh.api import answers
+from qirsh.api import answers, described
 from qirsh.api.idempotency import IdempotencyMiddleware, read_of
-from qirsh.api.operation import initiate_operation
+from qirsh.api.operation import KEY_HEADER_OR_FIELD, KNOWN_HEADER, operation
+from qirsh.api.requests import InitiatePaymentRequest
 from qirsh.catalog import Product
 from qirsh.errors import (
+    BodyTooLarge,
+    CodeNotAwaited,
+    CodeRefused,
+    CodeTriesUsed,
     DraftNotFound,
     FieldError,
+    GatewayMisconfigured,
+    GatewayRejected,
+    GatewayUnavailable,
+    IdempotencyConflict,
     InvalidRequest,
+    MethodNotSupported,
+    PriceMismatch,
     ProductNotFound,
+    ProductNotPurchasable,
+    RequestInProgress,
+    TooManyRequests,
     UnsupportedContentType,
     WebhookError,
+    WebhookMalformed,
+    WebhookNotAuthentic,
 )
 from qirsh.gateways.base import Delivery
 from qirsh.methods import METHODS, Method
@@ -41,11 +57,6 @@ READY_SECONDS: Final = 2.0
 Plain = Request[Any, Any, Any]
 
 
-def _body(container: type[msgspec.Struct], description: str) -> ResponseSpec:
-    """What OpenAPI says of an answer that we write by ourselves."""
-    return ResponseSpec(container, description=description, generate_examples=False)
-
-
 def initiate_with(middleware: IdempotencyMiddleware) -> HTTPRouteHandler:
     """POST /api/payments/initiate, behind the middleware that reads its request."""
 
@@ -53,10 +64,17 @@ def initiate_with(middleware: IdempotencyMiddleware) -> HTTPRouteHandler:
         "/api/payments/initiate",
         middleware=[middleware],
         status_code=HTTPStatus.CREATED,
-        operation_class=initiate_operation(),
+        operation_class=operation(InitiatePaymentRequest, headers=[KEY_HEADER_OR_FIELD]),
         responses={
-            HTTPStatus.CREATED: _body(answers.InitiatedBody, "Registered: what the payer must do next."),
-            HTTPStatus.ACCEPTED: _body(answers.InitiatedBody, "The PSP did not answer: the same key asks again."),
+            HTTPStatus.CREATED: described.body(answers.InitiatedBody, "Registered: what the payer must do next."),
+            HTTPStatus.ACCEPTED: described.body(
+                answers.InitiatedBody, "The PSP did not answer: the same key asks again."
+            ),
+            **described.refusals(
+                *(ProductNotFound, ProductNotPurchasable, PriceMismatch, MethodNotSupported, GatewayRejected),
+                *(IdempotencyConflict, RequestInProgress, TooManyRequests, GatewayUnavailable, GatewayMisconfigured),
+                *(BodyTooLarge, UnsupportedContentType),
+            ),
         },
         tags=["payments"],
     )
@@ -79,7 +97,12 @@ def initiate_with(middleware: IdempotencyMiddleware) -> HTTPRouteHandler:
     ["/api/payments/webhook-handler", "/api/payments/webhook-handler/{gateway:str}"],
     status_code=HTTPStatus.OK,
     request_max_body_size=MAX_WEBHOOK_BYTES,
-    responses={HTTPStatus.OK: _body(answers.Received, "Stored, or heard before.")},
+    responses={
+        HTTPStatus.OK: described.body(answers.Received, "Stored, or heard before."),
+        **described.refusals(
+            *(WebhookMalformed, WebhookNotAuthentic, GatewayUnavailable, BodyTooLarge), no_such_path=True
+        ),
+    },
     tags=["webhooks"],
 )
 async def webhook_handler(request: Plain, gateway: str | None = None) -> ASGIApp:
@@ -99,9 +122,11 @@ async def webhook_handler(request: Plain, gateway: str | None = None) -> ASGIApp
 
 @get(
     "/api/payments/status/{draft_id:str}",
+    operation_class=operation(headers=[KNOWN_HEADER]),
     responses={
-        HTTPStatus.OK: _body(answers.StatusBody, "As it stands."),
+        HTTPStatus.OK: described.body(answers.StatusBody, "As it stands."),
         HTTPStatus.NOT_MODIFIED: ResponseSpec(None, description="As If-None-Match says it was known."),
+        **described.refusals(DraftNotFound, no_such_path=True),
     },
     tags=["payments"],
 )
@@ -138,7 +163,15 @@ class CodeFields(msgspec.Struct, forbid_unknown_fields=True):
 @post(
     "/api/payments/{draft_id:str}/otp",
     status_code=HTTPStatus.OK,
-    responses={HTTPStatus.OK: _body(answers.StatusBody, "As it stands now; still awaited while the PSP decides.")},
+    operation_class=operation(CodeFields),
+    responses={
+        HTTPStatus.OK: described.body(answers.StatusBody, "As it stands now; still awaited while the PSP decides."),
+        **described.refusals(
+            *(DraftNotFound, CodeNotAwaited, CodeRefused, CodeTriesUsed, GatewayUnavailable, GatewayMisconfigured),
+            *(BodyTooLarge, UnsupportedContentType),
+            no_such_path=True,
+        ),
+    },
     tags=["payments"],
 )
 async def submit_code(request: Plain, draft_id: str) -> ASGIApp:
@@ -155,7 +188,14 @@ async def submit_code(request: Plain, draft_id: str) -> ASGIApp:
     return answers.status(answers.status_body(row), known=False)
 
 
-@get("/api/payments/methods", tags=["payments"])
+@get(
+    "/api/payments/methods",
+    responses={
+        HTTPStatus.OK: described.body(described.Offers, "What the payer can choose."),
+        **described.refusals(ProductNotFound),
+    },
+    tags=["payments"],
+)
 async def methods(request: Plain, product_id: str, currency: str | None = None) -> Response[Any]:
     """What the payer can choose for a product, in order."""
     services = request.app.state.services
@@ -175,7 +215,12 @@ async def methods(request: Plain, product_id: str, currency: str | None = None) 
     )
 
 
-@get("/api/payments/return/{gateway:str}", status_code=HTTPStatus.SEE_OTHER, tags=["payments"])
+@get(
+    "/api/payments/return/{gateway:str}",
+    status_code=HTTPStatus.SEE_OTHER,
+    responses=described.refusals(DraftNotFound, no_such_path=True),
+    tags=["payments"],
+)
 async def return_from(request: Plain, gateway: str) -> Redirect:
     """The payer's browser, back from a PSP: look the payment up and send the payer on. Proves nothing by itself."""
     payments = request.app.state.services.payments
@@ -188,7 +233,7 @@ async def live() -> str:
     return "live"
 
 
-@get("/health/ready", media_type=MediaType.TEXT, tags=["health"])
+@get("/health/ready", media_type=MediaType.TEXT, responses=described.refusals(), tags=["health"])
 async def ready(request: Plain) -> str:
     """The database answers too."""
     async with asyncio.timeout(READY_SECONDS):
@@ -196,7 +241,12 @@ async def ready(request: Plain) -> str:
     return "ready"
 
 
-@get("/api/payments/return/{gateway:str}/{draft_id:str}", status_code=HTTPStatus.SEE_OTHER, tags=["payments"])
+@get(
+    "/api/payments/return/{gateway:str}/{draft_id:str}",
+    status_code=HTTPStatus.SEE_OTHER,
+    responses=described.refusals(DraftNotFound, no_such_path=True),
+    tags=["payments"],
+)
 async def return_to(request: Plain, gateway: str, draft_id: str, cancelled: str = "") -> Redirect:
     """The payer's browser, back from a PSP to the draft's own address: as above, and an approved draft is captured."""
     payments = request.app.state.services.payments
