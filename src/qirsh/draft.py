@@ -217,9 +217,8 @@ def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:  # noqa: C901  o
             return Outcome(_completed(draft, event), Verdict.APPLIED)
         case _Cell.FAILED:
             reason = event.reason or DeclineCode.UNKNOWN
-            return Outcome(
-                msgspec.structs.replace(draft, state=State.FAILED, reason=reason, capture_due=False), Verdict.APPLIED
-            )
+            ended = msgspec.structs.replace(draft, state=State.FAILED, reason=reason, capture_due=False)
+            return Outcome(_with_reference(ended, event), Verdict.APPLIED)
         case _Cell.REFUNDED:
             return _refunded(draft, event)
         case _Cell.LOWERED:
@@ -229,7 +228,7 @@ def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:  # noqa: C901  o
         case _Cell.REVIEW:
             return _review(draft, f"{event.kind}_when_{draft.state}", event)
         case _Cell.REPEATED:
-            return Outcome(_repeated(draft, event), Verdict.REPEATED)
+            return Outcome(_with_reference(_repeated(draft, event), event), Verdict.REPEATED)
         case _Cell.STALE:
             return Outcome(_uncaptured(_with_reference(draft, event), event), Verdict.STALE)
 

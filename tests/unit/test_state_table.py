@@ -330,6 +330,14 @@ def test_a_stale_registration_remembers_its_reference(state: State) -> None:
     assert outcome == Outcome(msgspec.structs.replace(draft, transaction_reference_id=ORDER), Verdict.STALE)
 
 
+@pytest.mark.parametrize("state", [State.PENDING, State.FAILED])
+def test_an_end_remembers_its_reference(state: State) -> None:
+    """A look-up found a lost registration, dead; deliveries that know only the PSP's id waited for it for ever."""
+    draft = draft_in(state, transaction_reference_id=None, action=None)
+    outcome = apply(draft, event_of(Kind.FAILED, transaction_reference_id=ORDER))
+    assert (outcome.draft.state, outcome.draft.transaction_reference_id) == (State.FAILED, ORDER)
+
+
 def test_a_payment_remembers_its_reference() -> None:
     """A refund is looked up by the order; a payment found by our own id must bring it along."""
     outcome = apply(draft_in(State.PENDING), event_of(Kind.PAID, transaction_reference_id=ORDER))
