@@ -110,7 +110,7 @@ def test_without_the_operator_key_the_refusal_is_one_that_we_describe(judge: Jud
         assert judge.api.raw_schema["paths"][path][method.lower()]["security"] == [{"operatorKey": []}]
         known = {"refund_id": str(uuid.uuid4()), **ids}
         parameters = {name: known[name] for name in known if f"{{{name}}}" in path}
-        fields = {} if method == "GET" else {"body": {}}
+        fields: dict[str, Any] = {} if method == "GET" else {"body": {}}
         refused = anybody.ask(method, path, path_parameters=parameters, headers=a_key(), **fields)
         assert refused["code"] == "operator_key_required"
 
