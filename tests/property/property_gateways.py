@@ -274,6 +274,7 @@ class Capturing(Keyed):
         """The payer approves, and the money will not be there when it is taken."""
         order.tries += 1
         order.approved = order.broke = True
+        order.busy = False
         self._post(order, Kind.APPROVED)
 
 
