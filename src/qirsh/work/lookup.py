@@ -86,8 +86,7 @@ async def _finish(payments: Payments, store: Store, row: Row, *, expired: bool) 
     elif expired and standing is Standing.IN_PROGRESS:
         await store.drafts.reschedule(released.draft.id, released.version, DAILY)
     elif expired:
-        ended = [_ended(released.draft, DeclineCode.NEVER_REGISTERED)]
-        await payments.fold(released, ended, source="sweep", unmoved=True)
+        await _end(payments, released, standing, DeclineCode.NEVER_REGISTERED)
 
 
 async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> None:
@@ -101,12 +100,7 @@ async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> 
         if standing is Standing.IN_PROGRESS:
             await store.drafts.reschedule(draft.id, row.version, DAILY)
             return
-        late = LATE_SCHEDULE[0] if standing is Standing.OPEN else None
-        ended = [_ended(draft, DeclineCode.EXPIRED)]
-        check_in: timedelta | Keep = "keep" if late is None else late
-        row = await payments.fold(row, ended, source="sweep", check_in=check_in, unmoved=True)
-        if standing is Standing.OPEN and row.draft.state is State.FAILED:
-            await payments.registrar.cancel(row.draft)
+        await _end(payments, row, standing, DeclineCode.EXPIRED)
         return
     open_still = draft.state is State.AWAITING_USER_ACTION and standing is Standing.OPEN
     if open_still and await store.orders.is_paid(draft):
@@ -120,6 +114,14 @@ async def _withdraw(payments: Payments, row: Row) -> tuple[Standing, Row]:
         return Standing.OPEN, row
     asked = await payments.registrar.asked(row)
     return asked.standing, asked.row
+
+
+async def _end(payments: Payments, row: Row, standing: Standing, reason: DeclineCode) -> None:
+    """Its life is over. What the PSP still calls payable is cancelled where that can be done, and asked about again."""
+    check_in: timedelta | Keep = LATE_SCHEDULE[0] if standing is Standing.OPEN else "keep"
+    row = await payments.fold(row, [_ended(row.draft, reason)], source="sweep", check_in=check_in, unmoved=True)
+    if standing is Standing.OPEN and row.draft.state is State.FAILED:
+        await payments.registrar.cancel(row.draft)
 
 
 def _next(row: Row, standing: Standing) -> timedelta | None:
