@@ -14,6 +14,7 @@ from world import OPERATOR_KEY, World, a_request
 KEYED: Final = {"Authorization": f"Bearer {OPERATOR_KEY}"}
 INITIATE, STATUS = "/api/payments/initiate", "/api/payments/status/{draft_id}"
 PAYMENT, REFUNDS = "/api/payments/{draft_id}", "/api/payments/{draft_id}/refunds"
+REPLAY: Final = "/api/fulfilments/{fulfilment_id}/replay"
 PRODUCT, PRODUCTS = "/api/products/{product_id}", "/api/products"
 OPERATIONS: Final = {
     ("POST", INITIATE): {400},
@@ -32,6 +33,7 @@ OPERATIONS: Final = {
     ("GET", PAYMENT): {200, 404},
     ("POST", REFUNDS): {400},
     ("POST", f"{REFUNDS}/{{refund_id}}/review"): {400},
+    ("POST", REPLAY): {404},
 }
 """Every operation, and what generated calls of it are answered at the least: fewer, and the calls were too tame."""
 
@@ -63,7 +65,7 @@ def test_whatever_is_asked_the_answer_is_one_that_we_describe(
     judge: Judge, ids: dict[str, str], method: str, path: str
 ) -> None:
     """No 5xx, no status and no field that a generated client has never heard of."""
-    judge.ask_anything(method, path, {"refund_id": str(uuid.uuid4()), **ids})
+    judge.ask_anything(method, path, {"refund_id": str(uuid.uuid4()), "fulfilment_id": str(uuid.uuid4()), **ids})
     assert judge.seen[f"{method} {path}"] >= OPERATIONS[method, path]
 
 
@@ -95,6 +97,9 @@ def test_every_answer_of_a_payment_and_its_refund_is_one_that_we_describe(judge:
     view = judge.ask("GET", PAYMENT, path_parameters=draft)
     assert [one["refundId"] for one in view["refunds"]] == [refund["refundId"]]
     assert view["journal"]
+    (told, *_) = view["fulfilments"]
+    again = judge.ask("POST", REPLAY, path_parameters={"fulfilment_id": told["fulfilmentId"]})
+    assert again["fulfilmentId"] == told["fulfilmentId"]
 
     refused = judge.ask("POST", INITIATE, body=a_request(product_id="described", product_amount="1.00"))
     assert refused["code"] == "price_mismatch"

@@ -196,7 +196,9 @@ class Story(RuleBasedStateMachine):
         paid = {row.draft.id for row in rows.values() if row.draft.state in PAID}
         assert self.paid <= paid
         self.paid = paid
-        announced = self.service.run(self.service.fetch("SELECT draft_id FROM fulfilments"))
+        announced = self.service.run(
+            self.service.fetch("SELECT draft_id FROM fulfilments WHERE kind = 'payment.completed'")
+        )
         assert announced is not None
         assert sorted(record["draft_id"] for record in announced) == sorted(paid)
         for draft in (row.draft for row in rows.values() if row.draft.id in paid):

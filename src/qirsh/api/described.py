@@ -96,6 +96,20 @@ class RefundView(RefundBody):
     updatedAt: str  # noqa: N815
 
 
+class FulfilmentView(msgspec.Struct):
+    """An announcement to the shop, as it stands."""
+
+    fulfilmentId: str  # noqa: N815
+    type: Literal["payment.completed", "payment.refunded"]
+    status: Literal["due", "delivered", "dead"]
+    attempts: int
+    error: str | None
+    duplicate_of: str | None
+    createdAt: str  # noqa: N815
+    deliveredAt: str | None  # noqa: N815
+    nextTryAt: str | None  # noqa: N815
+
+
 class JournalEntry(msgspec.Struct):
     """One fact that was folded into a draft, and what became of it."""
 
@@ -121,6 +135,7 @@ class PaymentView(StatusBody, kw_only=True):
     in_doubt: bool
     createdAt: str  # noqa: N815
     refunds: list[RefundView]
+    fulfilments: list[FulfilmentView]
     journal: list[JournalEntry]
 
 

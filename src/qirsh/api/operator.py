@@ -154,6 +154,11 @@ async def payment(request: Plain, draft_id: str) -> Response[bytes]:
     "/api/fulfilments/{fulfilment_id:str}/replay",
     guards=[operator_only],
     status_code=HTTPStatus.ACCEPTED,
+    responses={
+        HTTPStatus.ACCEPTED: described.body(described.FulfilmentView, "Due at once, under the same id."),
+        **described.refusals(OperatorKeyRequired, FulfilmentNotFound, no_such_path=True),
+    },
+    security=KEYED,
     tags=["operator"],
 )
 async def replay_fulfilment(request: Plain, fulfilment_id: str) -> Response[bytes]:
