@@ -1,17 +1,17 @@
 """POST /api/payments/{id}/refunds: the operator gives money back."""
 
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
 import msgspec
-from litestar import Request, Response, post
+from litestar import Response, post
 from msgspec import Meta
 
 from qirsh.api import described
 from qirsh.api.answers import refund_body
 from qirsh.api.operation import KEY_HEADER, operation
 from qirsh.api.operator import KEYED, Plain, json_response, operator_only
-from qirsh.api.requests import read_key
+from qirsh.api.requests import read_fields, read_key
 from qirsh.api.routes import draft_id_of
 from qirsh.errors import (
     BodyTooLarge,
@@ -27,8 +27,6 @@ from qirsh.errors import (
 )
 
 MAX_REASON: Final = 255
-
-_Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 class RefundFields(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,7 +58,8 @@ async def request_refund(request: Plain, draft_id: str) -> Response[bytes]:
     key = read_key(None, request.headers.getall("idempotency-key", []), errors)
     if errors:
         raise InvalidRequest(errors=errors)
-    fields = _fields(await request.body(), request)
+    body = await request.body()
+    fields = read_fields(request.content_type[0], body, RefundFields) if body else RefundFields()
     refunder = request.app.state.services.payments.refunder
     refund, draft = await refunder.request(draft_id_of(draft_id), fields.amount, fields.reason, key=key)
     return json_response(refund_body(refund, draft.amount.currency), HTTPStatus.ACCEPTED)
@@ -90,7 +89,7 @@ class ReviewFields(msgspec.Struct, forbid_unknown_fields=True):
 )
 async def review_refund(request: Plain, draft_id: str, refund_id: str) -> Response[bytes]:
     """Decide a refund that Qirsh could not: what the PSP did with it only a person could find out."""
-    fields = _decoded(await request.body(), request, ReviewFields)
+    fields = read_fields(request.content_type[0], await request.body(), ReviewFields)
     refund, draft = await request.app.state.services.payments.refunder.decide(
         draft_id_of(draft_id), draft_id_of(refund_id), done=fields.resolution == "accept", note=fields.note
     )
@@ -98,18 +97,3 @@ async def review_refund(request: Plain, draft_id: str, refund_id: str) -> Respon
 
 
 REFUND_ROUTES: Final = (request_refund, review_refund)
-
-
-def _fields(body: bytes, request: Request[Any, Any, Any]) -> RefundFields:
-    return _decoded(body, request, RefundFields) if body else RefundFields()
-
-
-def _decoded(body: bytes, request: Request[Any, Any, Any], kind: type[_Body]) -> _Body:
-    if request.content_type[0] != "application/json":
-        raise UnsupportedContentType
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidRequest("The body is not JSON that can be read.") from None

@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from qirsh.draft import DraftRequest, Payer
-from qirsh.errors import FieldError, InvalidRequest, MethodNotSupported
+from qirsh.errors import FieldError, InvalidRequest, MethodNotSupported, UnsupportedContentType
 from qirsh.methods import METHODS, Method
 from qirsh.money import EXPONENTS, InvalidAmountError, Money, major_units
 
@@ -23,6 +23,8 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 _CLEAN: Final = r"\A(?=.*\S)[^\x00-\x1f\x7f-\x9f]*\Z"  # not blank, no control characters; PostgreSQL takes no NUL
 _EGYPTIAN_MOBILE: Final = re.compile(r"(?:\+20|0020|0)(1[0125][0-9]{8})\Z")
+
+_Fields = TypeVar("_Fields", bound=msgspec.Struct)
 
 Key = Annotated[str, Meta(min_length=16, max_length=200, pattern=r"\A[\x21-\x7e]*\Z")]
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=_CLEAN)]
@@ -156,6 +158,23 @@ def read_key(field: str | None, headers: Sequence[str], errors: list[FieldError]
     elif field is None and not any(error.pointer == pointer for error in errors):
         errors.append(FieldError(pointer, "is required: 16 to 200 visible ASCII characters, made by the page"))
     return header or field or ""
+
+
+def read_fields(content_type: str, body: bytes, kind: type[_Fields]) -> _Fields:
+    """A small body, read at once: the first thing that is wrong with it is named.
+
+    Raises:
+        UnsupportedContentType: it is not sent as JSON.
+        InvalidRequest: it is no JSON, or not these fields.
+    """
+    if content_type != "application/json":
+        raise UnsupportedContentType
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidRequest("The body is not JSON that can be read.") from None
 
 
 def pointed(name: str) -> str:

@@ -18,7 +18,7 @@ from litestar.types import ASGIApp
 from qirsh.api import answers, described
 from qirsh.api.idempotency import IdempotencyMiddleware, read_of
 from qirsh.api.operation import KEY_HEADER_OR_FIELD, KNOWN_HEADER, operation
-from qirsh.api.requests import InitiatePaymentRequest
+from qirsh.api.requests import InitiatePaymentRequest, read_fields
 from qirsh.catalog import Product
 from qirsh.errors import (
     BodyTooLarge,
@@ -176,14 +176,7 @@ class CodeFields(msgspec.Struct, forbid_unknown_fields=True):
 )
 async def submit_code(request: Plain, draft_id: str) -> ASGIApp:
     """Hand in the code that was texted to the payer."""
-    if request.content_type[0] != "application/json":
-        raise UnsupportedContentType
-    try:
-        fields = msgspec.json.decode(await request.body(), type=CodeFields)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidRequest("The body is not JSON that can be read.") from None
+    fields = read_fields(request.content_type[0], await request.body(), CodeFields)
     row = await request.app.state.services.payments.codes.submit(draft_id_of(draft_id), fields.token, fields.otp)
     return answers.status(answers.status_body(row), known=False)
 
