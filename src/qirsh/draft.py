@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -134,13 +134,26 @@ class PaymentDraft(msgspec.Struct, frozen=True):
     capture_due: bool = False
 
 
+Resolution = Literal["accept", "dismiss"]
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a person decided about an event that was under review."""
+
+    resolution: Resolution
+    review_reason: str
+    """Why it was reviewed."""
+    note: str = ""
+
+
 class GatewayEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One fact a gateway reports.
 
     A delivery finds its draft by `draft_id` where the PSP signs it, else by a signed reference. `amount` is required
     for `paid`; for `refunded` and `refund_failed` it is the total given back so far, refunds by others included.
     `hinted_draft_id` is not covered by the signature: it only tells which draft to look up when no other field finds
-    one. `refund_id` is our own refund, where the PSP gives its id back to us.
+    one. `refund_id` is our own refund, where the PSP gives its id back to us. With a `decision` it was reviewed, and is
+    folded once more as a person decided.
     """
 
     kind: Kind
@@ -155,6 +168,7 @@ class GatewayEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     psp_code: str | None = None
     hinted_draft_id: UUID | None = None
     refund_id: UUID | None = None
+    decision: Decision | None = None
 
     def __post_init__(self) -> None:
         """A gateway that reports money without saying how much has a bug."""
@@ -169,6 +183,17 @@ class Outcome(msgspec.Struct, frozen=True):
     verdict: Verdict
     review_reason: str | None = None
 
+
+UNPAID: Final = frozenset({State.PENDING, State.AWAITING_USER_ACTION, State.FAILED})
+"""The money has not come, as far as we know."""
+
+REFERENCE_TAKEN: Final = "reference_of_another_draft"
+"""The review of an event whose reference only the table knows to be another draft's."""
+ORDER_PAID_TWICE: Final = "order_paid_twice"
+"""The review of a payment for an order that another draft has paid: only the table knows of that, too."""
+
+_ANOTHERS: Final = frozenset({"second_gateway", "second_reference", "paid_twice", "other_payment", REFERENCE_TAKEN})
+"""Reviews of what is not the draft's own payment."""
 
 MAX_CAPTURE_ATTEMPTS: Final = 5
 """Declined captures after which no approval is believed any more: the payer has had his tries, and a PSP that calls a
@@ -206,8 +231,10 @@ TABLE: Final[Mapping[State, Mapping[Kind, _Cell]]] = MappingProxyType(
 )
 
 
-def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:  # noqa: C901  one case for each word of the table
+def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:  # noqa: C901, PLR0911  a case for each word of the table
     """Fold one event into a draft. Total: every state meets every kind, and nothing else moves a draft."""
+    if event.decision is not None:
+        return _decided(draft, event, event.decision)
     if contradiction := _contradiction(draft, event):
         return _review(draft, contradiction, event)
     match TABLE[draft.state][event.kind]:
@@ -231,6 +258,32 @@ def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:  # noqa: C901  o
             return Outcome(_with_reference(_repeated(draft, event), event), Verdict.REPEATED)
         case _Cell.STALE:
             return Outcome(_uncaptured(_with_reference(draft, event), event), Verdict.STALE)
+
+
+def _decided(draft: PaymentDraft, event: GatewayEvent, decision: Decision) -> Outcome:
+    """A person has looked: the flag goes, and what was accepted counts."""
+    after = _accepted(draft, event, decision.review_reason) if decision.resolution == "accept" else draft
+    return Outcome(msgspec.structs.replace(after, needs_review=False), Verdict.APPLIED)
+
+
+def _accepted(draft: PaymentDraft, event: GatewayEvent, review_reason: str) -> PaymentDraft:
+    """Believe a reviewed event about the draft's own payment; another's is given back in the PSP's dashboard."""
+    if {review_reason, _contradiction(draft, event)} & _ANOTHERS:
+        return draft
+    match event.kind:
+        case Kind.PAID if draft.state in UNPAID:
+            return _completed(draft, event)
+        case Kind.FAILED if draft.state not in UNPAID:
+            # What never came was not given back either.
+            reason = event.reason or DeclineCode.UNKNOWN
+            return msgspec.structs.replace(draft, state=State.FAILED, reason=reason, refunded_minor=0)
+        case Kind.REFUNDED if event.amount is not None and event.amount.currency == draft.amount.currency:
+            # A sum of another currency, or one that the PSP does not tell, is not counted: nobody knows how much it is.
+            total = min(max(event.amount.amount_minor, draft.refunded_minor), draft.amount.amount_minor)
+            after = msgspec.structs.replace(_with_payment(draft, event), reason=None, capture_due=False)
+            return _given_back(after, total) if total else draft
+        case _:
+            return draft
 
 
 def _contradiction(draft: PaymentDraft, event: GatewayEvent) -> str | None:
@@ -303,9 +356,7 @@ def _refunded(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
     assert event.kind is Kind.REFUNDED
     if event.amount is None or event.amount.amount_minor <= draft.refunded_minor:
         return Outcome(draft, Verdict.REPEATED)
-    after = _given_back(draft, event.amount.amount_minor)
-    reference = draft.payment_reference or event.payment_reference
-    return Outcome(msgspec.structs.replace(after, payment_reference=reference), Verdict.APPLIED)
+    return Outcome(_given_back(_with_payment(draft, event), event.amount.amount_minor), Verdict.APPLIED)
 
 
 def _lowered(draft: PaymentDraft, event: GatewayEvent) -> Outcome:
@@ -324,6 +375,10 @@ def _given_back(draft: PaymentDraft, total_minor: int) -> PaymentDraft:
     else:
         state = State.REFUNDED if total_minor == draft.amount.amount_minor else State.PARTIALLY_REFUNDED
     return msgspec.structs.replace(draft, state=state, refunded_minor=total_minor)
+
+
+def _with_payment(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:
+    return msgspec.structs.replace(draft, payment_reference=draft.payment_reference or event.payment_reference)
 
 
 def _repeated(draft: PaymentDraft, event: GatewayEvent) -> PaymentDraft:

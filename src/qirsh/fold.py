@@ -7,31 +7,28 @@ since; then it is applied once more, under the row's lock. So one fact at a time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import asyncpg
 import msgspec
 import structlog
 
-from qirsh.draft import GatewayEvent, Kind, Outcome, PaymentDraft, State, Verdict, apply
+from qirsh.draft import UNPAID, GatewayEvent, Kind, Outcome, PaymentDraft, State, Verdict
 from qirsh.gateways.base import Delivery, Hint
 from qirsh.metrics import FOLDS
+from qirsh.outcomes import Clash, outcomes_of
 from qirsh.store.connection import Connection, Sender
 from qirsh.store.drafts import Folded, Keep, Source
 from qirsh.store.inbox import Heard
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
-_UNPAID: Final = frozenset({State.PENDING, State.AWAITING_USER_ACTION, State.FAILED})
-
 FIRST_LOOKUP: Final = timedelta(minutes=2)
 """A payer at a page has usually paid by then; whose webhook got lost is found."""
 NOW: Final = timedelta(0)
 
-_Clash = Literal["reference", "order"]
-"""What another draft has already: a reference of the event's, or the order that this one pays."""
-_CLASHES: Final[Mapping[str | None, _Clash | None]] = MappingProxyType(
+_CLASHES: Final[Mapping[str | None, Clash | None]] = MappingProxyType(
     {"webhook_events_pkey": None, "fulfilments_order": "order"}
 )
 """Unique constraints that are not about a reference: the first is broken where two deliveries of one event met."""
@@ -80,7 +77,7 @@ class _Attempt(Protocol):
     None: the row moved since it was read, or the event was heard before.
     """
 
-    async def __call__(self, sender: Sender, row: Row, /, *, clash: _Clash | None) -> _Result | None: ...
+    async def __call__(self, sender: Sender, row: Row, /, *, clash: Clash | None) -> _Result | None: ...
 
 
 class Fold:
@@ -112,7 +109,7 @@ class Fold:
         take back a refund that was made since.
         """
 
-        async def attempt(sender: Sender, current: Row, /, *, clash: _Clash | None) -> _Result | None:
+        async def attempt(sender: Sender, current: Row, /, *, clash: Clash | None) -> _Result | None:
             moved = current.version != row.version
             if unmoved and moved:
                 return _Result(Verdict.STALE, current)
@@ -164,7 +161,7 @@ class Fold:
         """Fold a delivered event, once however often it is delivered."""
         news = _News([event], "webhook", heard=Heard(event.gateway, event.event_id, delivery))
 
-        async def attempt(sender: Sender, row: Row, /, *, clash: _Clash | None) -> _Result | None:
+        async def attempt(sender: Sender, row: Row, /, *, clash: Clash | None) -> _Result | None:
             return await self._fold(sender, row, news, clash=clash)
 
         return await self._committed(attempt, await self._store.drafts.find_for(event), self._locks(event))
@@ -172,7 +169,7 @@ class Fold:
     def _hinted(self, hint: Hint, delivery: Delivery) -> _Attempt:
         """Ask the PSP about the draft of a hint, once however often it is delivered."""
 
-        async def attempt(sender: Sender, row: Row, /, *, clash: _Clash | None) -> _Result | None:  # noqa: ARG001
+        async def attempt(sender: Sender, row: Row, /, *, clash: Clash | None) -> _Result | None:  # noqa: ARG001
             if not await self._store.inbox.remember(sender, hint.gateway, hint.event_id):
                 return None
             await self._store.drafts.stage_lookup(sender, row.draft.id, hint.payment_reference)
@@ -204,7 +201,7 @@ class Fold:
         return result
 
     async def _under_lock(
-        self, attempt: _Attempt, lock: Callable[[Connection], Awaitable[Row | None]], clash: _Clash | None
+        self, attempt: _Attempt, lock: Callable[[Connection], Awaitable[Row | None]], clash: Clash | None
     ) -> _Result:
         """Lock the draft, fold, commit; again where the database refuses it."""
 
@@ -224,13 +221,13 @@ class Fold:
                 clash = _clash(error)
         return await self._store.retrying(once)
 
-    async def _fold(self, sender: Sender, row: Row, news: _News, *, clash: _Clash | None) -> _Result | None:
+    async def _fold(self, sender: Sender, row: Row, news: _News, *, clash: Clash | None) -> _Result | None:
         source = news.source
-        outcomes = _outcomes(row.draft, news.events, source, clash)
+        outcomes = outcomes_of(row.draft, news.events, source=source, clash=clash)
         if not outcomes:
             return _Result(Verdict.REPEATED, row, wrote=False)
         # Not only the last state: one look-up may find the payment and a refund of it.
-        completes = row.draft.state in _UNPAID and any(one.draft.state is State.COMPLETED for _, one in outcomes)
+        completes = row.draft.state in UNPAID and any(one.draft.state is State.COMPLETED for _, one in outcomes)
         due = _check_in(row.draft, outcomes, source, news.check_in)
         duplicate = completes and clash == "order"
         folded = Folded(row, outcomes, source, due, news.release, completes, duplicate, news.heard)
@@ -251,33 +248,9 @@ class Fold:
         return _Result(folded.verdict, saved, changed=folded.changed, due=completes or folded.refunds or due == NOW)
 
 
-def _clash(error: asyncpg.UniqueViolationError) -> _Clash | None:
+def _clash(error: asyncpg.UniqueViolationError) -> Clash | None:
     """What another draft has: one PSP payment completes one draft, and one draft pays for an order."""
     return _CLASHES.get(error.constraint_name, "reference")
-
-
-def _outcomes(
-    draft: PaymentDraft, events: Sequence[GatewayEvent], source: Source, clash: _Clash | None
-) -> list[tuple[GatewayEvent, Outcome]]:
-    folded = []
-    for event in events:
-        if clash == "reference":
-            outcome = Outcome(
-                msgspec.structs.replace(draft, needs_review=True, capture_due=False),
-                Verdict.REVIEW,
-                "reference_of_another_draft",
-            )
-        else:
-            outcome = apply(draft, event)
-            if clash == "order" and draft.state in _UNPAID and outcome.draft.state is State.COMPLETED:
-                # The money came, so it counts; what the payer meant by paying twice is for a person.
-                flagged = msgspec.structs.replace(outcome.draft, needs_review=True)
-                outcome = Outcome(flagged, outcome.verdict, "order_paid_twice")
-        # A look-up tells the whole story each time; what it says again would only fill the journal.
-        if source != "lookup" or outcome.draft != draft or outcome.verdict is Verdict.APPLIED:
-            folded.append((event, outcome))
-        draft = outcome.draft
-    return folded
 
 
 def _check_in(
