@@ -1,15 +1,17 @@
 """The command line: `qirsh dev`, and the production parts one at a time."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
 from qirsh import dev as whole
@@ -17,6 +19,9 @@ from qirsh import server
 from qirsh.app import configure_logging
 from qirsh.doctor import Finding, Verdict, examine
 from qirsh.errors import GatewayMisconfigured
+from qirsh.journal import Discrepancy
+from qirsh.journal import verify as verify_journal
+from qirsh.reconciliation import Difference
 from qirsh.settings import CONFIG_NAME, ConfigurationError, Settings, load
 from qirsh.store.cluster import EmbeddedPostgresError
 from qirsh.store.migrate import MigrationError
@@ -27,12 +32,18 @@ from qirsh_sandbox import start as start_sandbox
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Qirsh: a payment server."
 )
+journal = typer.Typer(no_args_is_help=True, help="What was folded into payments.")
+app.add_typer(journal, name="journal")
+
+T = TypeVar("T")
 
 DataDir = Annotated[Path, typer.Option(help="Where `qirsh dev` keeps its database and its configuration.")]
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 AnyPort = Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free")]
 
 DATA_DIR: Final = Path(".qirsh")
+
+_TIMES: Final = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z")
 
 _COLOURS: Final = {Verdict.FINE: "green", Verdict.NOTE: "yellow", Verdict.WRONG: "bold red"}
 
@@ -114,6 +125,49 @@ def doctor(data_dir: DataDir = DATA_DIR) -> None:
 
 
 @app.command()
+def reconcile(
+    since: Annotated[
+        datetime | None, typer.Option(formats=list(_TIMES), help="Ask about what was paid since then as well. UTC.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing: say what would be folded in.")] = False,  # noqa: FBT002  typer's way
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Ask the PSPs about every payment that is not settled, due or not. Exits with 1 while something differs."""
+    configure_logging(pretty=True)
+
+    async def main() -> list[Difference]:
+        async with server.connected(_load(data_dir), data_dir.resolve()) as services:
+            reconciler = services.payments.reconciler
+            paid_since = since and (since if since.tzinfo else since.replace(tzinfo=UTC))
+            draft_ids = await reconciler.unsettled(paid_since)
+            told = reconciler.differences(draft_ids, dry_run=dry_run)
+            return await _gathered(told, "asking", len(draft_ids))
+
+    with _explained():
+        differences = asyncio.run(main())
+    _print_table(("draft", "gateway", "field", "ours → theirs", "what was done"), [_told(one) for one in differences])
+    if any(one.stays for one in differences):
+        raise typer.Exit(1)
+
+
+@journal.command()
+def verify(data_dir: DataDir = DATA_DIR) -> None:
+    """Rebuild each payment from its journal, and compare. Exits with 1 where one is not what its journal says."""
+    configure_logging(pretty=True)
+
+    async def main() -> list[Discrepancy]:
+        async with server.connected(_load(data_dir), data_dir.resolve()) as services:
+            total = await services.store.listings.count_drafts()
+            return await _gathered(verify_journal(services.store), "rebuilding", total)
+
+    with _explained():
+        found = asyncio.run(main())
+    _print_table(("draft", "column", "row → journal"), [(str(d), c, f"{row} → {made}") for d, c, row, made in found])
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
 def sandbox(
     webhooks: Annotated[str, typer.Option(help="Where webhooks go: …/api/payments/webhook-handler")] = "",
     returns: Annotated[str, typer.Option(help="Where browsers go back to: …/api/payments/return")] = "",
@@ -142,6 +196,32 @@ def sandbox(
 def main() -> None:
     """The `qirsh` command."""
     app()
+
+
+async def _gathered(batches: AsyncIterator[list[T]], doing: str, total: int) -> list[T]:
+    """What each of so many payments brings, with a bar that says how far it is."""
+    gathered: list[T] = []
+    with Progress(console=_err, transient=True, disable=not _err.is_terminal) as progress:
+        task = progress.add_task(doing, total=total)
+        async for batch in batches:
+            gathered += batch
+            progress.advance(task)
+    return gathered
+
+
+def _told(one: Difference) -> tuple[str, ...]:
+    return str(one.draft_id), one.gateway, one.field, f"{one.ours} → {one.theirs}", one.done
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+    """A table of what was found, or a line that says that nothing was."""
+    if not rows:
+        _say("nothing differs")
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _out.print(table)
 
 
 def _load(data_dir: Path) -> Settings:

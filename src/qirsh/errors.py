@@ -154,6 +154,27 @@ class RefundUndecided(CallerError):
     status = 409
 
 
+class NothingToReview(CallerError):
+    """Nothing of this payment is under review: read it again."""
+
+    code = "nothing_to_review"
+    status = 409
+
+
+class DeliveryNotFound(CallerError):
+    """No webhook delivery has this id."""
+
+    code = "delivery_not_found"
+    status = 404
+
+
+class DeliveryNotKept(CallerError):
+    """The body of this delivery was not kept: it repeated another, or says nothing to Qirsh."""
+
+    code = "delivery_not_kept"
+    status = 409
+
+
 class CodeNotAwaited(CallerError):
     """No code is awaited for this payment and token: read its status."""
 

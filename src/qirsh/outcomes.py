@@ -1,7 +1,8 @@
 """What events make of a draft, one after another: which of them are written down, and what is left when they are."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Literal
 
 import msgspec
 
@@ -10,6 +11,8 @@ from qirsh.store.drafts import Source
 
 Clash = Literal["reference", "order"]
 """What another draft has already: a reference of the event's, or the order that this one pays. Only the table knows."""
+
+_CLASHES: Final[Mapping[str | None, Clash]] = MappingProxyType({REFERENCE_TAKEN: "reference", ORDER_PAID_TWICE: "order"})
 
 
 def outcomes_of(
@@ -38,6 +41,11 @@ def apply_clashing(draft: PaymentDraft, event: GatewayEvent, clash: Clash | None
         flagged = msgspec.structs.replace(outcome.draft, needs_review=True)
         return Outcome(flagged, outcome.verdict, ORDER_PAID_TWICE)
     return outcome
+
+
+def clash_of(review_reason: str | None) -> Clash | None:
+    """The clash that the journal tells of by this reason."""
+    return _CLASHES.get(review_reason)
 
 
 def _is_known(draft: PaymentDraft, event: GatewayEvent) -> bool:

@@ -28,8 +28,10 @@ from qirsh.fold import Changes, Fold
 from qirsh.gateways.base import Delivery, Gateway, ReadsReturn
 from qirsh.methods import METHODS
 from qirsh.metrics import WEBHOOKS
+from qirsh.reconciliation import Reconciler
 from qirsh.refunds import Refunder
 from qirsh.registration import Registrar
+from qirsh.reviews import Reviews
 from qirsh.routing import PaymentMethodRouter
 from qirsh.store.connection import new_id
 from qirsh.store.fulfilments import Fulfilment
@@ -75,6 +77,8 @@ class Payments:
         self.registrar = Registrar(store, self.fold, gateways, router, clock)
         self.collector = Collector(store, self.fold, self.registrar)
         self.refunder = Refunder(store, self.registrar, clock, changes)
+        self.reconciler = Reconciler(store, self.registrar, self.collector, self.refunder, clock)
+        self.reviews = Reviews(store, self.fold)
         self.codes = Codes(store, self.fold, self.registrar, changes)
 
     async def initiate(
@@ -111,8 +115,8 @@ class Payments:
         row = await self.registrar.register(row, claim)
         return _settled(row, fingerprint, replayed=False) or Initiated(row, replayed=False)
 
-    async def receive(self, delivery: Delivery, gateway_name: str | None) -> None:
-        """Take a webhook: verified first, then each of its facts in a transaction of its own.
+    async def receive(self, delivery: Delivery, gateway_name: str | None) -> list[str]:
+        """Take a webhook: verified first, then each of its facts in a transaction of its own. Returns their verdicts.
 
         Raises:
             WebhookNotAuthentic: unsigned, wrongly signed, or from no PSP we know.
@@ -122,14 +126,17 @@ class Payments:
         if gateway is None:
             raise WebhookNotAuthentic("No configured gateway signs like this.")
         facts = await gateway.read_webhook(delivery)
+        verdicts = []
         for fact in facts:
             verdict = await self.fold.deliver(fact, delivery)
+            verdicts.append(verdict)
             WEBHOOKS.labels(fact.gateway, verdict).inc()
             _log.info("delivery", gateway=fact.gateway, event_id=fact.event_id, verdict=verdict)
         if not facts:
             # Its body may hold what nobody here has a use for: a saved card's token, say.
             ignored = Heard(gateway.profile.name, None, delivery, keep_body=False)
             await self._store.inbox.record_delivery(self._store.pool, ignored, draft_id=None, verdict="ignored")
+        return verdicts or ["ignored"]
 
     async def status(self, draft_id: UUID) -> Row:
         """A draft as it stands.

@@ -22,7 +22,7 @@ from qirsh.errors import (
     MethodNotSupported,
 )
 from qirsh.fold import Fold
-from qirsh.gateways.base import Cancels, Gateway, Registration, Standing, deadline
+from qirsh.gateways.base import Cancels, Gateway, Lookup, Registration, Standing, deadline
 from qirsh.metrics import REFUNDS
 from qirsh.routing import PaymentMethodRouter
 from qirsh.store.drafts import Source
@@ -120,18 +120,29 @@ class Registrar:
 
     async def asked(self, row: Row) -> "Asked":
         """As `look_up`, with what else the PSP told."""
-        gateway = self.gateway(row.draft.gateway)
+        return await self.told(row, await self.books(row.draft))
+
+    async def books(self, draft: PaymentDraft) -> Lookup:
+        """What the PSP's books say of a draft; nothing is folded.
+
+        Raises:
+            GatewayUnavailable, GatewayMisconfigured: the PSP did not say.
+        """
+        gateway = self.gateway(draft.gateway)
         try:
             async with bounded():
-                found = await gateway.lookup(row.draft)
+                return await gateway.lookup(draft)
         except (GatewayRejected, GatewayOutcomeUnknown) as error:
             # A question moves nothing, so a refused or broken one is only unanswered.
             raise GatewayUnavailable("The PSP did not answer the look-up.") from error
+
+    async def told(self, row: Row, found: Lookup) -> "Asked":
+        """Fold what the PSP's books said of the draft of a row."""
         events = found.events
-        unmeasured = any(_is_unmeasured(event) for event in events)
+        unmeasured = any(is_unmeasured(event) for event in events)
         if unmeasured and await self._store.refunds.find_in_flight(self._store.pool, row.draft.id):
             # Ours, perhaps: what became of that is for its own row to find out, and no surprise to anybody.
-            events = [event for event in events if not _is_unmeasured(event)]
+            events = [event for event in events if not is_unmeasured(event)]
         after = await self.believe(row, events, source="lookup") if events else row
         if after.version > row.version + 1 and any(event.kind in _REFUND_STATES for event in events):
             # Somebody moved the row while we asked, so what we heard of refunds may be older than what it counts.
@@ -235,7 +246,7 @@ class Registrar:
         return row
 
 
-def _is_unmeasured(event: GatewayEvent) -> bool:
+def is_unmeasured(event: GatewayEvent) -> bool:
     """Whether the PSP says that money went back and not how much."""
     return event.kind is Kind.REFUNDED and event.amount is None
 

@@ -22,8 +22,9 @@ from qirsh.api.limits import Limits, ProcessCounter, SharedCounter
 from qirsh.app import Services, running
 from qirsh.garbage import settle
 from qirsh.settings import Settings
+from qirsh.store.checkup import check_up
 from qirsh.store.embedded import EmbeddedPostgres
-from qirsh.store.migrate import migrate
+from qirsh.store.migrate import MigrationError, migrate
 
 DRAIN_SECONDS: Final = 5
 """How long answers under way may take when the server stops; a claim that is cut off lapses by itself."""
@@ -142,6 +143,20 @@ async def work(settings: Settings, data_dir: Path, ready: Callable[[], None]) ->
         async with running(settings, url) as services, working(services):
             ready()
             await for_ever()
+
+
+@asynccontextmanager
+async def connected(settings: Settings, data_dir: Path) -> AsyncIterator[Services]:
+    """What a command needs that asks and ends, without a worker.
+
+    Raises:
+        MigrationError: the database is not of this release.
+    """
+    async with database(settings, data_dir) as url:
+        if missing := (await check_up(url)).missing:
+            raise MigrationError(f"The database is not migrated ({', '.join(missing)}): run `qirsh migrate`.")
+        async with running(settings, url) as services:
+            yield services
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ KEYED: Final = {"Authorization": f"Bearer {OPERATOR_KEY}"}
 INITIATE, STATUS = "/api/payments/initiate", "/api/payments/status/{draft_id}"
 PAYMENT, REFUNDS = "/api/payments/{draft_id}", "/api/payments/{draft_id}/refunds"
 REPLAY: Final = "/api/fulfilments/{fulfilment_id}/replay"
+DELIVERIES: Final = "/api/webhook-deliveries"
 PRODUCT, PRODUCTS = "/api/products/{product_id}", "/api/products"
 OPERATIONS: Final = {
     ("POST", INITIATE): {400},
@@ -34,6 +35,12 @@ OPERATIONS: Final = {
     ("POST", REFUNDS): {400},
     ("POST", f"{REFUNDS}/{{refund_id}}/review"): {400},
     ("POST", REPLAY): {404},
+    ("GET", "/api/payments"): {200, 400},
+    ("POST", f"{PAYMENT}/reconcile"): {200, 404},
+    ("POST", f"{PAYMENT}/review"): {400},
+    ("GET", DELIVERIES): {200, 400},
+    ("GET", f"{DELIVERIES}/{{delivery_id}}"): {404},
+    ("POST", f"{DELIVERIES}/{{delivery_id}}/replay"): {404},
 }
 """Every operation, and what generated calls of it are answered at the least: fewer, and the calls were too tame."""
 
@@ -65,7 +72,8 @@ def test_whatever_is_asked_the_answer_is_one_that_we_describe(
     judge: Judge, ids: dict[str, str], method: str, path: str
 ) -> None:
     """No 5xx, no status and no field that a generated client has never heard of."""
-    judge.ask_anything(method, path, {"refund_id": str(uuid.uuid4()), "fulfilment_id": str(uuid.uuid4()), **ids})
+    unknown = {name: str(uuid.uuid4()) for name in ("refund_id", "fulfilment_id", "delivery_id")}
+    judge.ask_anything(method, path, unknown | ids)
     assert judge.seen[f"{method} {path}"] >= OPERATIONS[method, path]
 
 

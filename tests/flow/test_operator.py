@@ -37,7 +37,13 @@ OPERATORS: Final = {
     ("put", "/api/products/{}"),
     ("get", "/api/products/{}"),
     ("get", "/api/products"),
+    ("get", "/api/payments"),
     ("get", "/api/payments/{}"),
+    ("post", "/api/payments/{}/reconcile"),
+    ("post", "/api/payments/{}/review"),
+    ("get", "/api/webhook-deliveries"),
+    ("get", "/api/webhook-deliveries/{}"),
+    ("post", "/api/webhook-deliveries/{}/replay"),
     ("post", "/api/fulfilments/{}/replay"),
 }
 

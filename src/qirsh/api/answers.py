@@ -1,6 +1,7 @@
 """Answers: a draft's row as the wire shows it."""
 
 import hashlib
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -128,6 +129,27 @@ def operator_view(
     fulfilments: Sequence[Fulfilment],
 ) -> dict[str, object]:
     """Everything a person needs to judge a payment. The payer's data stays in the row."""
+    return {
+        **operator_summary(row),
+        "refunds": [
+            {
+                **refund_body(refund, row.draft.amount.currency),
+                "reason": refund.reason,
+                "error": refund.error,
+                "createdAt": _instant(refund.created_at),
+                "updatedAt": _instant(refund.updated_at),
+            }
+            for refund in refunds
+        ],
+        "fulfilments": [fulfilment_body(one) for one in fulfilments],
+        "journal": [
+            {**entry, "at": _instant(entry["at"]), "event": msgspec.json.decode(entry["event"])} for entry in journal
+        ],
+    }
+
+
+def operator_summary(row: Row) -> dict[str, object]:
+    """A payment in a list."""
     draft = row.draft
     return {
         **msgspec.json.decode(status_body(row)),
@@ -141,20 +163,36 @@ def operator_view(
         "needs_review": draft.needs_review,
         "in_doubt": draft.in_doubt,
         "createdAt": _instant(draft.created_at),
-        "refunds": [
-            {
-                **refund_body(refund, draft.amount.currency),
-                "reason": refund.reason,
-                "error": refund.error,
-                "createdAt": _instant(refund.created_at),
-                "updatedAt": _instant(refund.updated_at),
-            }
-            for refund in refunds
-        ],
-        "fulfilments": [fulfilment_body(one) for one in fulfilments],
-        "journal": [
-            {**entry, "at": _instant(entry["at"]), "event": msgspec.json.decode(entry["event"])} for entry in journal
-        ],
+    }
+
+
+def delivery_summary(delivery: Mapping[str, Any]) -> dict[str, object]:
+    """A webhook delivery in a list."""
+    draft_id = delivery["draft_id"]
+    return {
+        "id": str(delivery["id"]),
+        "receivedAt": _instant(delivery["received_at"]),
+        "gateway": delivery["gateway"],
+        "event_id": delivery["event_id"],
+        "paymentDraftId": None if draft_id is None else str(draft_id),
+        "verdict": delivery["verdict"],
+        "bytes": delivery["bytes"],
+    }
+
+
+def delivery_view(delivery: Mapping[str, Any]) -> dict[str, object]:
+    """A webhook delivery as it came: a body that is no text is shown in base64."""
+    body: bytes = delivery["body"]
+    try:
+        encoding, shown = "text", body.decode()
+    except UnicodeDecodeError:
+        encoding, shown = "base64", b64encode(body).decode()
+    return {
+        **delivery_summary({**delivery, "bytes": len(body)}),
+        "headers": msgspec.json.decode(delivery["headers"]),
+        "query": msgspec.json.decode(delivery["query"]),
+        "encoding": encoding,
+        "body": shown,
     }
 
 

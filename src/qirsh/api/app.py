@@ -11,7 +11,9 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ControllerRouterHandler
 
+from qirsh.api.books import BOOKS_ROUTES
 from qirsh.api.cache import AnswerCache
+from qirsh.api.deliveries import DELIVERY_ROUTES
 from qirsh.api.idempotency import IdempotencyMiddleware
 from qirsh.api.limits import Limits
 from qirsh.api.operator import OPERATOR_ROUTES
@@ -77,6 +79,8 @@ def create_app(
             *ROUTES,
             *OPERATOR_ROUTES,
             *REFUND_ROUTES,
+            *BOOKS_ROUTES,
+            *DELIVERY_ROUTES,
             *PAGES,
             *more,
         ],

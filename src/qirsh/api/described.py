@@ -13,6 +13,7 @@ from qirsh.api.problems import PROBLEM_TYPE
 from qirsh.draft import DeclineCode, State, Verdict
 from qirsh.errors import InvalidRequest, PaymentError, Retry
 from qirsh.methods import Method
+from qirsh.store.listings import DeliveryVerdict
 from qirsh.store.refunds import RefundState
 
 
@@ -121,8 +122,8 @@ class JournalEntry(msgspec.Struct):
     state: State
 
 
-class PaymentView(StatusBody, kw_only=True):
-    """Everything a person needs to judge a payment; the payer's data stays in the row."""
+class PaymentSummary(StatusBody, kw_only=True):
+    """A payment in a list."""
 
     product_id: str
     quantity: int
@@ -134,9 +135,55 @@ class PaymentView(StatusBody, kw_only=True):
     needs_review: bool
     in_doubt: bool
     createdAt: str  # noqa: N815
+
+
+class PaymentsPage(msgspec.Struct):
+    """A page of payments; `next`, where there are more, is the `after` of the following one."""
+
+    payments: list[PaymentSummary]
+    next: str | None
+
+
+class PaymentView(PaymentSummary, kw_only=True):
+    """Everything a person needs to judge a payment; the payer's data stays in the row."""
+
     refunds: list[RefundView]
     fulfilments: list[FulfilmentView]
     journal: list[JournalEntry]
+
+
+class DeliverySummary(msgspec.Struct, kw_only=True):
+    """A webhook delivery in a list."""
+
+    id: str
+    receivedAt: str  # noqa: N815
+    gateway: str
+    event_id: str | None
+    paymentDraftId: str | None  # noqa: N815
+    verdict: DeliveryVerdict
+    bytes: int
+
+
+class DeliveriesPage(msgspec.Struct):
+    """A page of deliveries; `next`, where there are more, is the `after` of the following one."""
+
+    deliveries: list[DeliverySummary]
+    next: str | None
+
+
+class DeliveryView(DeliverySummary, kw_only=True):
+    """A webhook delivery as it came; of its headers those that are needed to verify it once more."""
+
+    headers: dict[str, str]
+    query: dict[str, str]
+    encoding: Literal["text", "base64"]
+    body: str
+
+
+class Replayed(msgspec.Struct):
+    """What became of each fact in a delivery that was taken once more."""
+
+    verdicts: list[DeliveryVerdict]
 
 
 def body(container: type[msgspec.Struct], description: str) -> ResponseSpec:

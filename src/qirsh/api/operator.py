@@ -31,6 +31,8 @@ from qirsh.errors import (
     UnsupportedContentType,
 )
 from qirsh.money import InvalidAmountError, Money
+from qirsh.store.rows import Row
+from qirsh.store.store import Store
 
 PAGE: Final = 100
 KEYED: Final = [{"operatorKey": list[str]()}]
@@ -92,7 +94,7 @@ async def put_product(request: Plain, product_id: str) -> Response[bytes]:
         raise InvalidRequest(detail) from None
     product = Product(product_id, fields.name, prices, fields.purchasable)
     await request.app.state.services.store.products.put(product)
-    return json_response(_shown(product))
+    return json_response(_product_body(product))
 
 
 @get(
@@ -110,7 +112,7 @@ async def get_product(request: Plain, product_id: str) -> Response[bytes]:
     product = await request.app.state.services.store.products.get(product_id) if "\0" not in product_id else None
     if product is None:
         raise ProductNotFound
-    return json_response(_shown(product))
+    return json_response(_product_body(product))
 
 
 @get(
@@ -127,7 +129,7 @@ async def list_products(request: Plain, after: str = "") -> Response[bytes]:
     """A page of products by id; `next` continues it."""
     page = await request.app.state.services.store.products.page(after.replace("\0", ""), PAGE)
     following = page[-1].id if len(page) == PAGE else None
-    return json_response({"products": [_shown(product) for product in page], "next": following})
+    return json_response({"products": [_product_body(product) for product in page], "next": following})
 
 
 @get(
@@ -143,11 +145,7 @@ async def list_products(request: Plain, after: str = "") -> Response[bytes]:
 async def payment(request: Plain, draft_id: str) -> Response[bytes]:
     """A payment draft with its journal, every fact that was folded into it, and what the shop was told of it."""
     services = request.app.state.services
-    row = await services.payments.status(draft_id_of(draft_id))
-    journal = await services.store.drafts.journal(row.draft.id)
-    refunds = await services.store.refunds.of(row.draft.id)
-    fulfilments = await services.store.fulfilments.of(row.draft.id)
-    return json_response(answers.operator_view(row, journal, refunds, fulfilments))
+    return await shown(services.store, await services.payments.status(draft_id_of(draft_id)))
 
 
 @post(
@@ -187,6 +185,14 @@ OPERATOR_ROUTES: Final[Sequence[HTTPRouteHandler]] = (
 )
 
 
+async def shown(store: Store, row: Row) -> Response[bytes]:
+    """A payment as the operator sees it."""
+    journal = await store.drafts.journal(row.draft.id)
+    refunds = await store.refunds.of(row.draft.id)
+    fulfilments = await store.fulfilments.of(row.draft.id)
+    return json_response(answers.operator_view(row, journal, refunds, fulfilments))
+
+
 def json_response(body: object, status: HTTPStatus = HTTPStatus.OK) -> Response[bytes]:
     """JSON that nobody may keep."""
     headers = {"Cache-Control": "no-store"}
@@ -203,6 +209,6 @@ def _price(text: str, currency: str) -> int:
     return price.amount_minor
 
 
-def _shown(product: Product) -> dict[str, object]:
+def _product_body(product: Product) -> dict[str, object]:
     prices = {currency: Money(minor, currency).major for currency, minor in product.prices.items()}
     return {"id": product.id, "name": product.name, "prices": prices, "purchasable": product.purchasable}

@@ -66,7 +66,7 @@ async def request_refund(request: Plain, draft_id: str) -> Response[bytes]:
 
 
 class ReviewFields(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a decision: `accept`: the PSP's dashboard shows the refund; `dismiss`: it does not."""
+    """The body of a decision about what is under review: `accept`: it counts; `dismiss`: it does not."""
 
     resolution: Literal["accept", "dismiss"]
     note: Annotated[str, Meta(max_length=MAX_REASON, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")] = ""
@@ -88,7 +88,7 @@ class ReviewFields(msgspec.Struct, forbid_unknown_fields=True):
     tags=["operator"],
 )
 async def review_refund(request: Plain, draft_id: str, refund_id: str) -> Response[bytes]:
-    """Decide a refund that Qirsh could not: what the PSP did with it only a person could find out."""
+    """Decide a refund that Qirsh could not: accepted, where the PSP's dashboard shows it, or dismissed."""
     fields = read_fields(request.content_type[0], await request.body(), ReviewFields)
     refund, draft = await request.app.state.services.payments.refunder.decide(
         draft_id_of(draft_id), draft_id_of(refund_id), done=fields.resolution == "accept", note=fields.note

@@ -44,9 +44,17 @@ class Heard(msgspec.Struct, frozen=True):
     """A body is kept once: whoever holds one valid signature, as every payer does, could fill the disk with repeats."""
 
     def kept(self) -> tuple[bytes, str, str]:
-        """Body, headers and query as they are kept. Of the headers only those that say nothing secret."""
+        """Body, headers and query as they are kept. Of the headers only those that say nothing secret.
+
+        What a PSP signs with stands in headers of its own name, and is needed to verify the delivery once more.
+        """
         assert self.delivery is not None
-        headers = {name: value for name, value in self.delivery.headers.items() if name in _KEPT_HEADERS}
+        own = f"{self.gateway}-"
+        headers = {
+            name: value
+            for name, value in self.delivery.headers.items()
+            if name in _KEPT_HEADERS or name.startswith(own)
+        }
         body = self.delivery.body if self.keep_body else b""
         return body, text(headers), text(dict(self.delivery.query))
 

@@ -263,6 +263,45 @@ SELECT id, name, prices, purchasable FROM products WHERE id > $1 ORDER BY id LIM
 -- name: journal
 SELECT at, source, event, verdict, review_reason, state FROM payment_events WHERE draft_id = $1 ORDER BY id;
 
+-- name: drafts_with_journal
+-- A page of drafts by id, each with its journal as both stood at one moment.
+SELECT d.*, (SELECT coalesce(json_agg(json_build_object(
+    'event', e.event, 'verdict', e.verdict, 'review_reason', e.review_reason, 'state', e.state) ORDER BY e.id), '[]')
+  FROM payment_events e WHERE e.draft_id = d.id) AS journal
+FROM payment_drafts d WHERE $1::uuid IS NULL OR d.id > $1 ORDER BY d.id LIMIT $2;
+
+-- name: count_drafts
+SELECT count(*) FROM payment_drafts;
+
+-- name: drafts_listed
+-- Newest first; each filter that is null takes every draft.
+SELECT * FROM payment_drafts
+WHERE ($1::uuid IS NULL OR id < $1) AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR gateway = $3)
+  AND ($4::boolean IS NULL OR needs_review = $4) AND ($5::text IS NULL OR order_reference = $5)
+  AND ($6::timestamptz IS NULL OR created_at >= $6) AND ($7::timestamptz IS NULL OR created_at < $7)
+ORDER BY id DESC LIMIT $8;
+
+-- name: unsettled_drafts
+-- Of what a PSP may know better: open, under review, failed and not long over, with a refund under way, and paid since
+-- $1. Not those that somebody is registering at this moment.
+SELECT id FROM payment_drafts d
+WHERE (claimed_until IS NULL OR claimed_until <= now() + $2)
+  AND (state IN ('pending', 'awaiting_user_action') OR needs_review
+    OR (state = 'failed' AND expires_at > now() + $2 - $3::interval)
+    OR (state IN ('completed', 'partially_refunded', 'refunded') AND updated_at >= $1)
+    OR EXISTS (SELECT FROM refunds r WHERE r.draft_id = d.id AND r.state IN ('requested', 'sent', 'review')))
+ORDER BY id;
+
+-- name: delivery_by_id
+SELECT * FROM webhook_deliveries WHERE id = $1;
+
+-- name: deliveries_listed
+-- Newest first, without their bodies; each filter that is null takes every delivery.
+SELECT id, received_at, gateway, event_id, draft_id, verdict, octet_length(body) AS bytes FROM webhook_deliveries
+WHERE ($1::uuid IS NULL OR id < $1) AND ($2::uuid IS NULL OR draft_id = $2) AND ($3::text IS NULL OR gateway = $3)
+  AND ($4::text IS NULL OR verdict = $4)
+ORDER BY id DESC LIMIT $5;
+
 -- name: refund_by_key
 SELECT * FROM refunds WHERE draft_id = $1 AND idempotency_key = $2;
 

@@ -9,7 +9,7 @@ import msgspec
 
 from qirsh.actions import PaymentAction
 from qirsh.catalog import Product
-from qirsh.draft import DraftRequest, GatewayEvent, PaymentDraft, State
+from qirsh.draft import DraftRequest, GatewayEvent, PaymentDraft, State, Verdict
 from qirsh.money import Money
 
 _REQUEST: Final = msgspec.json.Decoder(DraftRequest)
@@ -29,6 +29,15 @@ class Row(msgspec.Struct, frozen=True):
     version: int
     attempts: int
     updated_at: datetime
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One event in a draft's journal: what became of it, and the draft's state after it."""
+
+    event: GatewayEvent
+    verdict: Verdict
+    review_reason: str | None
+    state: State
 
 
 def row_of(record: asyncpg.Record) -> Row:
@@ -82,6 +91,11 @@ def event_text(event: GatewayEvent) -> str:
 def event_of(stored: str) -> GatewayEvent:
     """An event as it was kept."""
     return _EVENT.decode(stored)
+
+
+def entries_of(stored: str) -> list[Entry]:
+    """A journal as one JSON array."""
+    return msgspec.json.decode(stored, type=list[Entry])
 
 
 def text(value: object) -> str:

@@ -15,6 +15,7 @@ from qirsh.store.connection import Connection, Pool
 from qirsh.store.drafts import Drafts
 from qirsh.store.fulfilments import Fulfilments
 from qirsh.store.inbox import Inbox
+from qirsh.store.listings import Listings
 from qirsh.store.orders import Orders
 from qirsh.store.products import Products
 from qirsh.store.refunds import Refunds
@@ -46,6 +47,7 @@ class Store:
         self.pool = pool
         self.drafts = Drafts(pool, clock)
         self.inbox = Inbox(pool, clock)
+        self.listings = Listings(pool, clock)
         self.orders = Orders(pool, clock)
         self.fulfilments = Fulfilments(pool, clock)
         self.products = Products(pool)

@@ -1,0 +1,67 @@
+"""`qirsh journal verify`: every draft follows from its journal, and one that does not is named."""
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from flow_books import REQUESTS, begun, command, lines_about, quiet_system
+
+from world import World
+
+
+@pytest.fixture
+async def quiet(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
+    """A system of the test's own, without a worker and without webhooks."""
+    async with quiet_system(tmp_path, database_url) as world:
+        yield world
+
+
+async def test_what_payments_went_through_follows_from_the_journal(quiet: World) -> None:
+    """All PSPs; paid, given back, waiting, refused and in doubt."""
+    paid = [await begun(quiet, psp) for psp in REQUESTS]
+    for draft_id in paid:
+        await quiet.act(draft_id, "pay")
+    declined = await begun(quiet, "paypal")
+    await quiet.act(declined, "decline")
+    assert (await command(quiet, "reconcile"))[0] == 0
+    for draft_id in paid[:2]:
+        await quiet.act(draft_id, "refund")
+    await quiet.fault("register", "error", status=422)
+    assert (await quiet.initiate()).status_code == 402
+    await quiet.fault("register", "reset", path="orders", times=2)
+    assert (await quiet.initiate()).status_code == 202
+    await command(quiet, "reconcile", "--since", "2000-01-01")
+
+    code, text = await command(quiet, "journal", "verify")
+
+    assert (code, text.strip()) == (0, "nothing differs"), text
+
+
+async def test_a_row_that_somebody_wrote_into_is_named(quiet: World) -> None:
+    """Completed by hand, or by a bug: the journal has no payment that says so."""
+    honest, written = await begun(quiet, "paymob"), await begun(quiet, "paymob")
+    await quiet.fetchval(
+        "UPDATE payment_drafts SET state = 'completed', payment_reference = '1' WHERE id = $1", uuid.UUID(written)
+    )
+
+    code, text = await command(quiet, "journal", "verify")
+
+    assert code == 1
+    assert lines_about(text, written) == [["state", "completed → awaiting_user_action"], ["payment_reference", "1 → –"]]
+    assert lines_about(text, honest) == []
+
+
+async def test_more_drafts_than_a_page_are_all_verified(quiet: World) -> None:
+    """The page's end must not be the journal's."""
+    drafts = [await begun(quiet, "fawry") for _ in range(203)]
+    await quiet.fetchval(
+        "UPDATE payment_drafts SET reason = 'unknown' WHERE id = ANY ($1)",
+        [uuid.UUID(drafts[0]), uuid.UUID(drafts[-1])],
+    )
+
+    code, text = await command(quiet, "journal", "verify")
+
+    assert code == 1
+    assert text.count("unknown → –") == 2
+    assert lines_about(text, drafts[0]) == lines_about(text, drafts[-1]) == [["reason", "unknown → –"]]
