@@ -43,7 +43,10 @@ async def verify(store: Store) -> AsyncIterator[list[Discrepancy]]:
     after = None
     while page := await store.listings.with_journal(after, PAGE):
         for row, entries in page:
-            yield discrepancies(row.draft, entries)
+            if entries is None:
+                yield [Discrepancy(row.draft.id, "journal", row.draft.state, "cannot be read")]
+            else:
+                yield discrepancies(row.draft, entries)
         after = page[-1][0].draft.id
 
 

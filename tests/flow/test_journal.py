@@ -52,6 +52,20 @@ async def test_a_row_that_somebody_wrote_into_is_named(quiet: World) -> None:
     assert lines_about(text, honest) == []
 
 
+async def test_an_entry_that_somebody_edited_is_named(quiet: World) -> None:
+    """Nobody may make the journal fit a row: an entry is what a gateway could have said, and leads to the next."""
+    broken, edited = await begun(quiet, "paymob"), await begun(quiet, "paymob")
+    change = "UPDATE payment_events SET event = event || $2::text::jsonb WHERE draft_id = $1"
+    await quiet.fetchval(change, uuid.UUID(broken), '{"kind": "paid"}')
+    await quiet.fetchval(change, uuid.UUID(edited), '{"gateway": "fawry"}')
+
+    code, text = await command(quiet, "journal", "verify")
+
+    assert code == 1
+    assert lines_about(text, broken) == [["journal", "awaiting_user_action → cannot be read"]]
+    assert ["journal 1: state", "awaiting_user_action → pending"] in lines_about(text, edited)
+
+
 async def test_more_drafts_than_a_page_are_all_verified(quiet: World) -> None:
     """The page's end must not be the journal's."""
     drafts = [await begun(quiet, "fawry") for _ in range(203)]

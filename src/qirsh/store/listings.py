@@ -63,8 +63,8 @@ class Listings:
             for record in await self._pool.fetch(SQL["journal"], draft_id)
         ]
 
-    async def with_journal(self, after: UUID | None, limit: int) -> list[tuple[Row, list[Entry]]]:
-        """Drafts by id, each with its journal as both stood at one moment."""
+    async def with_journal(self, after: UUID | None, limit: int) -> list[tuple[Row, list[Entry] | None]]:
+        """Drafts by id, each with its journal as both stood at one moment; None: it cannot be read."""
         records = await self._pool.fetch(SQL["drafts_with_journal"], after, limit)
         return [(row_of(record), entries_of(record["journal"])) for record in records]
 

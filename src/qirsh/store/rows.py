@@ -93,9 +93,12 @@ def event_of(stored: str) -> GatewayEvent:
     return _EVENT.decode(stored)
 
 
-def entries_of(stored: str) -> list[Entry]:
-    """A journal as one JSON array."""
-    return msgspec.json.decode(stored, type=list[Entry])
+def entries_of(stored: str) -> list[Entry] | None:
+    """A journal as one JSON array; None when an entry is none that we ever wrote."""
+    try:
+        return msgspec.json.decode(stored, type=list[Entry])
+    except (msgspec.ValidationError, AssertionError):
+        return None
 
 
 def text(value: object) -> str:
