@@ -6,13 +6,26 @@ from typing import Final, Literal
 
 import msgspec
 
-from qirsh.draft import ORDER_PAID_TWICE, REFERENCE_TAKEN, UNPAID, GatewayEvent, Kind, Outcome, PaymentDraft, State, Verdict, apply
+from qirsh.draft import (
+    ORDER_PAID_TWICE,
+    REFERENCE_TAKEN,
+    UNPAID,
+    GatewayEvent,
+    Kind,
+    Outcome,
+    PaymentDraft,
+    State,
+    Verdict,
+    apply,
+)
 from qirsh.store.drafts import Source
 
 Clash = Literal["reference", "order"]
 """What another draft has already: a reference of the event's, or the order that this one pays. Only the table knows."""
 
-_CLASHES: Final[Mapping[str | None, Clash]] = MappingProxyType({REFERENCE_TAKEN: "reference", ORDER_PAID_TWICE: "order"})
+_CLASHES: Final[Mapping[str | None, Clash]] = MappingProxyType(
+    {REFERENCE_TAKEN: "reference", ORDER_PAID_TWICE: "order"}
+)
 
 
 def outcomes_of(

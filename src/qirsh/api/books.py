@@ -22,7 +22,6 @@ from qirsh.errors import (
     FieldError,
     GatewayMisconfigured,
     GatewayOutcomeUnknown,
-    GatewayRejected,
     GatewayUnavailable,
     InvalidRequest,
     NothingToReview,
@@ -85,8 +84,8 @@ async def list_payments(  # noqa: PLR0913  one argument for each filter, or Open
     responses={
         HTTPStatus.OK: described.body(described.PaymentView, "As it stands now that the PSP was asked."),
         **described.refusals(
-            *(OperatorKeyRequired, DraftNotFound, GatewayRejected, GatewayUnavailable),
-            *(GatewayMisconfigured, GatewayOutcomeUnknown),
+            *(OperatorKeyRequired, DraftNotFound),
+            *(GatewayUnavailable, GatewayMisconfigured, GatewayOutcomeUnknown),
             no_such_path=True,
         ),
     },
