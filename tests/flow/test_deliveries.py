@@ -39,7 +39,13 @@ async def paid(world: World, psp: str) -> str:
     draft_id = await begun(world, psp)
     await world.act(draft_id, "pay")
     await world.becomes(draft_id, "completed")
+    await eventually(lambda: told(world, draft_id), "the shop to be told")
     return draft_id
+
+
+async def told(world: World, draft_id: str) -> bool:
+    """Whether the shop was told of a payment, after which nobody moves it."""
+    return all(one["status"] == "delivered" for one in (await world.payment(draft_id))["fulfilments"])
 
 
 @pytest.mark.parametrize("psp", REQUESTS)

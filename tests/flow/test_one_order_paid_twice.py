@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
+from flow_books import command, lines_about
 
-from world import World, eventually
+from world import OPERATOR_KEY, World, eventually
 
 BY_CARD: Final[Mapping[str, Any]] = MappingProxyType({})
 BY_REFERENCE: Final[Mapping[str, Any]] = MappingProxyType(
@@ -58,6 +59,27 @@ async def test_the_second_payment_of_an_order_completes_is_flagged_and_names_the
     assert [one["duplicate_of"] for one in paid[second]["fulfilments"]] == [first]
     assert "duplicate_of" not in await announced(world, first)
     assert (await announced(world, second))["duplicate_of"] == first
+
+
+async def test_an_order_paid_twice_is_decided_by_a_person_and_the_journal_explains_both(
+    world: World, order: str
+) -> None:
+    """Whoever gave one of the payments back says so, and is not told of it for ever."""
+    first, second = await begun(world, order), await begun(world, order)
+    for draft_id in (first, second):
+        await world.act(draft_id, "pay")
+        await world.becomes(draft_id, "completed")
+    key = {"Authorization": f"Bearer {OPERATOR_KEY}"}
+    path = f"{world.api}/api/payments/{second}/review"
+
+    flagged = lines_about((await command(world, "journal", "verify"))[1], second)
+    decided = await world.client.post(path, headers=key, json={"resolution": "accept", "note": "both wanted"})
+
+    assert (decided.status_code, decided.json()["status"]) == (200, "completed")
+    assert decided.json()["needs_review"] is False
+    last = decided.json()["journal"][-1]["event"]["decision"]
+    assert last == {"resolution": "accept", "review_reason": "order_paid_twice", "note": "both wanted"}
+    assert [flagged, lines_about((await command(world, "journal", "verify"))[1], second)] == [[], []]
 
 
 @pytest.mark.parametrize(
