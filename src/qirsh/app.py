@@ -79,7 +79,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         worker = Worker(database_url, store, payments, frozenset(gateways), announcer)
         watch = Watch(database_url, store.drafts, worker.nudge)
         if settings.sandbox_url:
-            await _follow_once(clock, sandbox := PspClient(settings.sandbox_url, psp="sandbox"))
+            await _follow_once(clock, sandbox := PspClient(settings.sandbox_url, psp="sandbox", plain_http=True))
             stack.push_async_callback(sandbox.aclose)
             _background(stack, _follow(clock, sandbox, worker.nudge))
         _background(stack, publisher.run())

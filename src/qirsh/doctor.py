@@ -206,7 +206,12 @@ def _never_was(profile: Profile, clock: Clock) -> PaymentDraft:
 
 async def _server(settings: Settings) -> AsyncIterator[Finding]:
     """The server that payers and PSPs reach, which may well run elsewhere, or not yet."""
-    client = PspClient(settings.public_url, psp=settings.public_url)
+    try:
+        client = PspClient(settings.public_url, psp="public_url", plain_http=True)
+    except GatewayMisconfigured:
+        found, mend = "public_url is no address", "write it like https://pay.shop.example"
+        yield Finding("server", Verdict.WRONG, found, mend)
+        return
     try:
         with deadline(SECONDS):
             status, _ = await client.fetch("/health/ready", at_most_bytes=METRICS_BYTES)

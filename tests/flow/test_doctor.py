@@ -120,6 +120,13 @@ async def test_a_psp_that_cannot_be_reached_is_told_from_one_that_refuses(config
     assert "could not be reached" in told.rows["paymob"][1]
 
 
+async def test_an_address_of_ours_that_is_none_is_told(config: Config) -> None:
+    """A slip in the address would send every payer nowhere."""
+    told = await doctor(config=config(api="pay.shop.example", shop_origins=[]))
+    assert (told.code, told.verdict("server")) == (1, "wrong")
+    assert "public_url" in told.rows["server"][1]
+
+
 async def test_a_configuration_that_stops_the_start_is_told_by_its_keys(config: Config) -> None:
     """The same sentences as at the start; nothing else can be tried."""
     told = await doctor(config=config(paymob={"hmac_secret": ""}, nonsense=1))

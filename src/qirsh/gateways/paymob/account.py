@@ -45,7 +45,7 @@ class Account:
         self.integrations = credentials.integrations()
         self._credentials = credentials
         self._public_url = surroundings.public_url.rstrip("/")
-        self._client = PspClient(credentials.base_url, psp="Paymob")
+        self._client = PspClient(credentials.base_url, psp="Paymob", plain_http=surroundings.dev)
         self._token = BearerToken(
             "Paymob",
             self._fetched_token,
