@@ -20,6 +20,7 @@ from qirsh.gateways.http import Effect, PspClient
 from qirsh.gateways.registry import installed
 from qirsh.metrics import CLOCK_OFFSET
 from qirsh.payments import Payments
+from qirsh.retention import daily
 from qirsh.routing import PaymentMethodRouter
 from qirsh.settings import Settings
 from qirsh.store.changes import Publisher, Watch
@@ -76,7 +77,7 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
                 settings.fulfilment_url, secrets, allow_private=allow_private, handlers=handlers.installed()
             )
             stack.push_async_callback(announcer.aclose)
-        worker = Worker(database_url, store, payments, frozenset(gateways), announcer)
+        worker = Worker(database_url, store, payments, frozenset(gateways), announcer, daily(store, settings.retention))
         watch = Watch(database_url, store.drafts, worker.nudge)
         if settings.sandbox_url:
             await _follow_once(clock, sandbox := PspClient(settings.sandbox_url, psp="sandbox", plain_http=True))

@@ -7,8 +7,13 @@ from importlib.resources import files
 from typing import Final
 
 import asyncpg
+import structlog
+
+from qirsh.store.months import make_ahead
 
 LOCK: Final = 0x7169727368  # "qirsh": the one advisory lock of the project
+
+_log = structlog.get_logger("qirsh.migrate")
 
 _FILE: Final = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 
@@ -72,9 +77,18 @@ async def migrate(database_url: str, *, up_to: int | None = None) -> list[str]:
                     migration.name,
                     migration.checksum,
                 )
+        await _look_ahead(connection)
         return [migration.name for migration in missing]
     finally:
         await connection.close()  # and with it the lock
+
+
+async def _look_ahead(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Make the months to come. It can wait for a worker: there are months left, and a server must start."""
+    try:
+        await make_ahead(connection)
+    except asyncpg.LockNotAvailableError:
+        _log.warning("months_not_made")
 
 
 async def connect(database_url: str) -> "asyncpg.Connection[asyncpg.Record]":

@@ -1,0 +1,132 @@
+"""The months of the two tables that only grow: partitions by the time in a row's id, made ahead, dropped whole.
+
+SQL is put together here and nowhere else, because no parameter carries a table's name. What goes in is a name of
+`Table` and what PostgreSQL itself said of its partitions (ADR 0020).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, get_args
+from uuid import UUID
+
+import structlog
+
+from qirsh.store.connection import Connection, Sender
+from qirsh.store.sql import SQL
+
+Table = Literal["payment_events", "webhook_deliveries"]
+
+AHEAD: Final = 3
+"""Months made before they begin: nobody has to run for so long, and nothing falls into the default partition."""
+
+_FIRST_OF_ALL: Final = UUID(int=0)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_log = structlog.get_logger("qirsh.months")
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A partition: the rows with an id from `begins` until before `ends`. The first holds all that there was before."""
+
+    table: Table
+    name: str
+    begins: UUID
+    ends: UUID
+
+
+async def months(sender: Sender, table: Table) -> list[Month]:
+    """The months of a table, oldest first, without the default partition. None before migration 0006."""
+    records = await sender.fetch(SQL["months"], table)
+    return [Month(table, record["name"], record["begins"] or _FIRST_OF_ALL, record["ends"]) for record in records]
+
+
+async def make_ahead(connection: Connection) -> list[str]:
+    """Make what is missing of this month and the next ones, in both tables; return their names.
+
+    It locks nothing where nothing is missing, and any number may do it at once. A month of which the default partition
+    holds rows already is left to it: retention knows that partition too.
+
+    Raises:
+        asyncpg.LockNotAvailableError: somebody keeps the tables locked; there are months left to try again.
+    """
+    if not await _missing(connection):
+        return []
+    async with connection.transaction():
+        await connection.execute(SQL["wait_briefly_for_locks"])
+        await connection.execute(SQL["lock_drafts_for_partitions"])
+        made = await _missing(connection)  # another server may have made them meanwhile
+        for month in made:
+            await connection.execute(_creation(month))
+    return [month.name for month in made]
+
+
+async def drop(connection: Connection, month: Month) -> None:
+    """Drop a month with all its rows, and remember that it was there.
+
+    Raises:
+        asyncpg.LockNotAvailableError: somebody keeps the table locked.
+    """
+    async with connection.transaction():
+        await connection.execute(SQL["wait_briefly_for_locks"])
+        await connection.execute(_removal(month))
+        await connection.execute(SQL["remember_pruned"], month.name, month.table, month.ends)
+
+
+def wanted(table: Table, now: datetime) -> Iterator[Month]:
+    """The month of a moment and the next ones of a table, whether they are made or not."""
+    months_since_zero = now.year * 12 + now.month - 1
+    for number in range(months_since_zero, months_since_zero + AHEAD + 1):
+        begins, ends = _first_day(number), _first_day(number + 1)
+        yield Month(table, f"{table}_{begins:%Y_%m}", first_id_at(begins), first_id_at(ends))
+
+
+def first_id_at(moment: datetime) -> UUID:
+    """The smallest UUIDv7 that can be made at a moment: its first 48 bits are milliseconds."""
+    return UUID(int=(moment - _EPOCH) // timedelta(milliseconds=1) << 80)
+
+
+def moment_of(row_id: UUID) -> datetime:
+    """When a UUIDv7 was made, by the clock of the machine that made it."""
+    return _EPOCH + timedelta(milliseconds=row_id.int >> 80)
+
+
+async def _missing(connection: Connection) -> list[Month]:
+    now = await connection.fetchval(SQL["database_time"])
+    found = []
+    for table in get_args(Table):
+        made = await months(connection, table)
+        for month in wanted(table, now) if made else ():
+            if any(one.begins <= month.begins and month.ends <= one.ends for one in made):
+                continue
+            if await _is_held(connection, table, month):
+                _log.warning("month_in_default_partition", month=month.name)
+                continue
+            found.append(month)
+    return found
+
+
+def _first_day(months_since_zero: int) -> datetime:
+    return datetime(months_since_zero // 12, months_since_zero % 12 + 1, 1, tzinfo=UTC)
+
+
+async def _is_held(
+    connection: Connection, table: Literal["payment_events", "webhook_deliveries"], month: Month
+) -> bool:
+    """Whether rows of a month without a partition are there already: the default partition has them."""
+    held: bool = await connection.fetchval(SQL[f"is_there_{table}"], month.begins, month.ends)
+    return held
+
+
+def _creation(month: Month) -> str:
+    """Made aside and attached: that stops no insert, where a partition that is born attached waits for all of them."""
+    return (
+        f"CREATE TABLE {month.name} (LIKE {month.table} INCLUDING ALL); "
+        f"ALTER TABLE {month.table} ATTACH PARTITION {month.name} "
+        f"FOR VALUES FROM ('{month.begins}') TO ('{month.ends}')"
+    )
+
+
+def _removal(month: Month) -> str:
+    return f"DROP TABLE {month.name}"
