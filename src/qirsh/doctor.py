@@ -125,6 +125,9 @@ async def _database(settings: Settings, data_dir: Path) -> Finding:
     if apart > CLOCK_SECONDS:
         found = f"its clock and this machine's are {apart:.0f} s apart"
         return Finding(part, Verdict.WRONG, found, "let NTP set both clocks")
+    if vitals.unmade:
+        found = f"not made yet: {', '.join(vitals.unmade)}; what belongs there is kept in the default partition"
+        return Finding(part, Verdict.NOTE, found, "let a worker run, which makes months ahead, or run `qirsh migrate`")
     return Finding(part, Verdict.FINE, f"PostgreSQL {vitals.version}, migrated, clocks agree")
 
 

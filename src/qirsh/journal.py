@@ -17,7 +17,7 @@ import msgspec
 
 from qirsh.draft import PaymentDraft, State
 from qirsh.outcomes import apply_clashing, clash_of
-from qirsh.store.months import moment_of
+from qirsh.store.months import first_id_at
 from qirsh.store.rows import Entry
 from qirsh.store.store import Store
 
@@ -53,6 +53,7 @@ class Gap(NamedTuple):
 async def verify(store: Store) -> AsyncIterator[list[Discrepancy | Gap]]:
     """Go through all drafts, a page at a time; for each, in the order of their ids, what differs."""
     pruned_until = await store.retention.journal_pruned_until()
+    whole_from = None if pruned_until is None else first_id_at(pruned_until + SKEW)
     after = None
     while page := await store.listings.with_journal(after, PAGE):
         for row, entries in page:
@@ -61,7 +62,7 @@ async def verify(store: Store) -> AsyncIterator[list[Discrepancy | Gap]]:
                 yield [Discrepancy(draft_id, "journal", row.draft.state, "cannot be read")]
                 continue
             found = discrepancies(row.draft, entries)
-            pruned = pruned_until is not None and moment_of(draft_id) < pruned_until + SKEW
+            pruned = whole_from is not None and draft_id < whole_from
             yield [Gap(draft_id)] if found and pruned else [*found]
         after = page[-1][0].draft.id
 

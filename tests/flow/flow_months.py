@@ -16,12 +16,18 @@ _WHERE: Final = {
     "webhook_deliveries": "SELECT tableoid::regclass::text FROM webhook_deliveries WHERE id = $1",
 }
 NOW: Final = datetime.now(UTC)
+UNPAID: Final = {"state": "pending", "transaction_reference_id": None, "payment_reference": None, "action": None}
 
 
 def first_day(months_ago: int) -> datetime:
     """Midnight at the beginning of a month; negative: of one to come."""
     number = NOW.year * 12 + NOW.month - 1 - months_ago
     return datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
+
+
+def days_since(months_ago: int) -> int:
+    """How many whole days a month began ago: so many days ago the one before it had ended."""
+    return (datetime.now(UTC) - first_day(months_ago)).days
 
 
 def midst(months_ago: int) -> datetime:

@@ -14,6 +14,7 @@ import pytest
 
 from qirsh.breaker import FAILURES
 from qirsh.gateways.registry import GATEWAYS
+from qirsh.store.migrate import migrate
 from qirsh_sandbox import credentials
 from world import FULFILMENT_SECRET, QIRSH, Cache, World, free_port, serving, write_config
 
@@ -154,6 +155,21 @@ async def test_a_database_that_is_away_empty_or_shut_is_told_apart(
     connection = await asyncpg.connect(empty_database_url)
     assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
     await connection.close()
+
+
+async def test_a_month_that_nobody_made_is_told(config: Config, database_url: str) -> None:
+    """No payment fails for it, so nobody would notice that no worker has run for months."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("DROP TABLE webhook_deliveries_first")
+    await connection.close()
+
+    told = await doctor(config=config(database_url=database_url))
+
+    assert told.verdict("database") == "note"
+    assert re.search(r"not made yet: webhook_deliveries_\d{4}_\d{2}", told.rows["database"][1])
+    assert "worker" in told.rows["database"][2]
+    await migrate(database_url)
+    assert (await doctor(config=config(database_url=database_url))).verdict("database") == "fine"
 
 
 async def test_redis_is_tried_where_it_is_configured(config: Config, cache: Cache) -> None:

@@ -11,7 +11,7 @@ from flow_months import TABLES, a_delivery, a_draft, an_entry, first_day, id_at,
 from test_constraints import DELIVERY, awaiting, deadlocks, folding, paid, row_of
 
 from qirsh.store.connection import Connection, new_id
-from qirsh.store.migrate import migrate
+from qirsh.store.migrate import MigrationError, migrate
 from qirsh.store.months import first_id_at, make_ahead, moment_of, wanted
 
 LONG_AGO = uuid.UUID("00000000-0000-7000-8000-000000000001")
@@ -188,6 +188,22 @@ async def test_a_server_of_the_release_before_goes_on_folding_while_the_tables_b
             assert [entry["verdict"] for entry in await store.drafts.journal(draft.id)] == ["applied", "applied"]
         assert await store.pool.fetchval("SELECT count(*) FROM webhook_deliveries") == 81
     assert await deadlocks(empty_database_url) == 0
+
+
+async def test_the_migration_does_not_make_payments_wait_for_a_backup(empty_database_url: str) -> None:
+    """A dump keeps its locks for an hour, and whoever waits behind it keeps everybody else waiting."""
+    await migrate(empty_database_url, up_to=5)
+    backup = await asyncpg.connect(empty_database_url)
+    async with backup.transaction():
+        await backup.execute("LOCK TABLE payment_drafts, payment_events, webhook_deliveries IN ACCESS SHARE MODE")
+
+        with pytest.raises(MigrationError, match=r"0006_months\.sql .* try again"):
+            await migrate(empty_database_url)
+
+        async with folding(empty_database_url) as (fold, store):
+            await awaiting(fold, store, "order-1")
+    assert await migrate(empty_database_url) == ["0006_months.sql"]
+    await backup.close()
 
 
 async def test_the_migration_waits_for_a_payment_that_is_being_written(empty_database_url: str) -> None:

@@ -62,6 +62,20 @@ async def make_ahead(connection: Connection) -> list[str]:
     return [month.name for month in made]
 
 
+async def unmade(sender: Sender, ahead: int = AHEAD) -> list[Month]:
+    """Those of this month and the next ones that have no partition, of both tables."""
+    now = await sender.fetchval(SQL["database_time"])
+    found = []
+    for table in get_args(Table):
+        made = await months(sender, table)
+        found += [
+            month
+            for month in (wanted(table, now, ahead) if made else ())
+            if not any(one.begins <= month.begins and month.ends <= one.ends for one in made)
+        ]
+    return found
+
+
 async def drop(connection: Connection, month: Month) -> None:
     """Drop a month with all its rows, and remember that it was there.
 
@@ -74,10 +88,10 @@ async def drop(connection: Connection, month: Month) -> None:
         await connection.execute(SQL["remember_pruned"], month.name, month.table, month.ends)
 
 
-def wanted(table: Table, now: datetime) -> Iterator[Month]:
+def wanted(table: Table, now: datetime, ahead: int = AHEAD) -> Iterator[Month]:
     """The month of a moment and the next ones of a table, whether they are made or not."""
     months_since_zero = now.year * 12 + now.month - 1
-    for number in range(months_since_zero, months_since_zero + AHEAD + 1):
+    for number in range(months_since_zero, months_since_zero + ahead + 1):
         begins, ends = _first_day(number), _first_day(number + 1)
         yield Month(table, f"{table}_{begins:%Y_%m}", first_id_at(begins), first_id_at(ends))
 
@@ -93,16 +107,11 @@ def moment_of(row_id: UUID) -> datetime:
 
 
 async def _missing(connection: Connection) -> list[Month]:
-    now = await connection.fetchval(SQL["database_time"])
     found = []
-    for table in get_args(Table):
-        made = await months(connection, table)
-        for month in wanted(table, now) if made else ():
-            if any(one.begins <= month.begins and month.ends <= one.ends for one in made):
-                continue
-            if await _is_held(connection, table, month):
-                _log.warning("month_in_default_partition", month=month.name)
-                continue
+    for month in await unmade(connection):
+        if await _is_held(connection, month.table, month):
+            _log.warning("month_in_default_partition", month=month.name)
+        else:
             found.append(month)
     return found
 

@@ -1,5 +1,7 @@
 -- The journal and the deliveries in monthly partitions, by the time in their ids, and work that is done once a day.
 
+-- Payments wait while this waits, so it does not wait for somebody's backup: it is tried again at the next start.
+SET LOCAL lock_timeout = '3s';
 -- In the order in which everybody locks, or a server that folds a payment at this moment could lock the other way round.
 LOCK TABLE payment_drafts IN SHARE ROW EXCLUSIVE MODE;
 LOCK TABLE payment_events, webhook_deliveries IN ACCESS EXCLUSIVE MODE;
