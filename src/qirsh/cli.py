@@ -89,11 +89,20 @@ def serve(host: str = "127.0.0.1", port: AnyPort = 8000, data_dir: DataDir = DAT
 
 
 @app.command()
-def worker(data_dir: DataDir = DATA_DIR) -> None:
+def worker(
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Show metrics to this machine there; 0: the system chooses.")
+    ] = None,
+    data_dir: DataDir = DATA_DIR,
+) -> None:
     """Durable work: look-ups, late deliveries, fulfilments. Any number may run."""
     configure_logging()
+
+    def ready(bound: int | None) -> None:
+        _say("ready" if bound is None else f"ready, metrics on http://127.0.0.1:{bound}/metrics")
+
     with _explained():
-        server.run(server.work(_load(data_dir), data_dir.resolve(), lambda: _say("ready")))
+        server.run(server.work(_load(data_dir), data_dir.resolve(), metrics_port, ready))
 
 
 @app.command()

@@ -13,6 +13,7 @@ import uvicorn
 import uvloop
 from litestar import Litestar
 from litestar.stores.redis import RedisStore
+from prometheus_client import start_http_server
 from redis.asyncio import Redis
 
 from qirsh.api.app import create_app
@@ -136,13 +137,41 @@ async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready:
             await for_ever()
 
 
-async def work(settings: Settings, data_dir: Path, ready: Callable[[], None]) -> None:
-    """Do due work until a signal."""
+async def work(
+    settings: Settings, data_dir: Path, metrics_port: int | None, ready: Callable[[int | None], None]
+) -> None:
+    """Do due work until a signal, and show its metrics to this machine where a port is named for them.
+
+    Raises:
+        OSError: that port is taken.
+    """
     async with database(settings, data_dir) as url:
         await migrate(url)
-        async with running(settings, url) as services, working(services):
-            ready()
-            await for_ever()
+        with measured(metrics_port) as bound:
+            async with running(settings, url) as services, working(services):
+                ready(bound)
+                await for_ever()
+
+
+@contextmanager
+def measured(port: int | None) -> Iterator[int | None]:
+    """Metrics in Prometheus' text format, on loopback alone: a worker has no operator key to ask for.
+
+    Yields the port, which the system chooses when asked for port 0.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    if port is None:
+        yield None
+        return
+    server, thread = start_http_server(port, "127.0.0.1")
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @asynccontextmanager
