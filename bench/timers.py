@@ -26,14 +26,22 @@ COUNTS: Final = (1_000, 30_000, 300_000)
 ROUNDS: Final = 101
 DUE: Final = 10
 """Due at a time, as many as a PSP is asked about at a time."""
+FILL_SECONDS: Final = 600.0
+"""How long it may take to write them all, on a slow disk."""
 ENTRYPOINT: Final = "drafts.paymob"
+ENTRYPOINTS: Final = (
+    *(f"{kind}.{gateway}" for kind in ("drafts", "refunds") for gateway in ("paymob", "paypal", "fawry", "stripe")),
+    *("unmatched", "fulfilments", "daily"),
+)
+"""What a worker with every gateway claims."""
 HEADS: Final = (
     "timers of the future",
-    "sweep, nothing due",
+    "as rows: sweep, nothing due",
     f"sweep, {DUE} due",
-    f"claim of these {DUE}",
-    "timers in the queue: claim, nothing due",
     f"claim of {DUE}",
+    "poll",
+    f"as jobs: claim of {DUE}",
+    "poll",
 )
 
 Part = Callable[[], Awaitable[object]]
@@ -60,6 +68,7 @@ class _Bench:
     connection: Connection
     queries: Queries
     rounds: int
+    claimed: int = 0
 
     async def took(self, work: Part, *, before: Part | None = None, after: Part | None = None) -> float:
         """Milliseconds of this work, between what is done before and after each time and not measured."""
@@ -74,11 +83,19 @@ class _Bench:
                 await after()
         return median(found)
 
+    async def poll(self) -> None:
+        """Ask what PgQueuer's manager asks each time it has nothing to do, by itself or since somebody notified it."""
+        await self.claim()
+        names = [QueueEntrypoint(name) for name in ENTRYPOINTS]
+        await self.queries.eligible_queued_work(names)
+        if await self.queries.next_deferred_eta(names) is None:
+            await self.queries.queued_work(names)
+
     async def claim(self) -> None:
         """Claim jobs as PgQueuer does for the worker."""
         jobs = await self.queries.dequeue(
             batch_size=DUE,
-            entrypoints={QueueEntrypoint(ENTRYPOINT): EntrypointExecutionParameter(PER_PSP)},
+            entrypoints={QueueEntrypoint(name): EntrypointExecutionParameter(PER_PSP) for name in ENTRYPOINTS},
             queue_manager_id=QueueManagerId(new_id()),
             global_concurrency_limit=None,
             heartbeat_timeout=timedelta(seconds=30),
@@ -104,17 +121,18 @@ class _Bench:
         await self.connection.execute("DELETE FROM pgqueuer.pgqueuer WHERE status = 'picked'")
 
 
-async def _rows_of_ours(url: str, count: int, rounds: int) -> tuple[float, float, float]:
-    """The sweep over drafts whose time comes later, with nothing due and with some; and the claim of those."""
+async def _rows_of_ours(url: str, count: int, rounds: int) -> tuple[float, ...]:
+    """The sweep over drafts whose time comes later, with nothing due and with some; the claim of those; the poll."""
     driver_pool = await connect_pool(url, search_path="pgqueuer, public")
     store = Store(Pool(driver_pool), Clock())
     async with driver_pool.acquire() as connection:
         bench = _Bench(connection, Queries(AsyncpgDriver(connection)), rounds)  # type: ignore[arg-type]
         some = (await add_drafts(connection, 1, count))[:DUE]
         await connection.execute(
-            "UPDATE payment_drafts SET next_check_at = now() + interval '1 day' + random() * interval '30 days'"
+            "UPDATE payment_drafts SET next_check_at = now() + interval '1 day' + random() * interval '30 days'",
+            timeout=FILL_SECONDS,
         )
-        await connection.execute("VACUUM ANALYZE payment_drafts")
+        await connection.execute("VACUUM ANALYZE payment_drafts", timeout=FILL_SECONDS)
         await _refuse_a_scan(connection, count)
 
         async def sweep() -> None:
@@ -131,20 +149,20 @@ async def _rows_of_ours(url: str, count: int, rounds: int) -> tuple[float, float
             await sweep()
 
         claiming = await bench.took(bench.claim, before=swept, after=bench.forget_claimed)
+        polling = await bench.took(bench.poll)
     await driver_pool.close()
-    return nothing, sweeping, claiming
+    return nothing, sweeping, claiming, polling
 
 
-async def _jobs(url: str, count: int, rounds: int) -> tuple[float, float]:
-    """The same timers as jobs that are executed later: the claim with nothing due, and with some."""
+async def _jobs(url: str, count: int, rounds: int) -> tuple[float, ...]:
+    """The same timers as jobs that are executed later: the claim with some due, and the poll."""
     driver_pool = await connect_pool(url, search_path="pgqueuer, public")
     async with driver_pool.acquire() as connection:
         bench = _Bench(connection, Queries(AsyncpgDriver(connection)), rounds)  # type: ignore[arg-type]
         for start in range(0, count, 10_000):
             keys = [f"later:{number}" for number in range(start, min(start + 10_000, count))]
             await bench.enqueue(keys, timedelta(days=1))
-        await connection.execute("VACUUM ANALYZE pgqueuer.pgqueuer")
-        nothing = await bench.took(bench.claim)
+        await connection.execute("VACUUM ANALYZE pgqueuer.pgqueuer", timeout=FILL_SECONDS)
 
         async def some_due() -> None:
             await bench.enqueue([f"due:{number}" for number in range(DUE)])
@@ -152,8 +170,9 @@ async def _jobs(url: str, count: int, rounds: int) -> tuple[float, float]:
             await connection.execute("SELECT pg_sleep(0.001)")
 
         claiming = await bench.took(bench.claim, before=some_due, after=bench.forget_claimed)
+        polling = await bench.took(bench.poll)
     await driver_pool.close()
-    return nothing, claiming
+    return claiming, polling
 
 
 async def _refuse_a_scan(connection: Connection, count: int) -> None:

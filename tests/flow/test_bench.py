@@ -82,7 +82,7 @@ async def test_timers_are_measured_as_they_are_swept_and_claimed(ground: Ground)
     first, rule, *rows = table.splitlines()
     assert (first.count("|"), set(rule)) == (len(HEADS) + 1, set("|-:"))
     assert [row.split("|")[1].strip() for row in rows] == ["20", "40"]
-    assert [float(cell) > 0 for row in rows for cell in row.split("|")[2:-1]] == [True] * 10
+    assert [float(cell) > 0 for row in rows for cell in row.split("|")[2:-1]] == [True] * 12
 
 
 def test_the_load_sends_what_a_page_sends() -> None:
