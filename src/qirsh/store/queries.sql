@@ -43,11 +43,12 @@ RETURNING *;
 
 -- name: release_claim
 -- The attempt ended without a registration. Doubt, once there, stays, and is looked into soon; without it nothing was
--- sent, so there is nothing to ask until the draft expires. A look-up that was staged meanwhile stays due.
+-- sent, so there is nothing to ask until the draft expires. A look-up that was staged meanwhile stays due. One that has
+-- expired is about to be ended by whoever releases it, and would be asked about once more if it were due at once.
 UPDATE payment_drafts SET
   claimed_by = NULL, claimed_until = NULL, in_doubt = in_doubt OR $3, version = version + 1,
   next_check_at = CASE WHEN next_check_at <= now() + $4 THEN next_check_at
-    WHEN in_doubt OR $3 THEN now() + $4 + $5::interval ELSE expires_at END
+    WHEN in_doubt OR $3 OR expires_at <= now() + $4 THEN now() + $4 + $5::interval ELSE expires_at END
 WHERE id = $1 AND claimed_by = $2 AND state = 'pending'
 RETURNING *;
 
