@@ -72,6 +72,27 @@ async def test_a_server_alone_does_no_durable_work(idle: World) -> None:
     assert ['"source":"lookup"' in line for line in said] == [True], "whoever folds what a look-up found, says so"
 
 
+async def test_an_approval_that_a_look_up_finds_is_captured_once(idle: World) -> None:
+    """Whoever finds it captures it: were it due at once as well, PayPal would be asked for the same money twice."""
+    await idle.put_product("tshirt", prices={"EGP": "300.00", "USD": "10.00"})
+    await idle.fault("webhook", "drop", times=9, psp="paypal")
+    answer = await idle.initiate(payment_method="paypal", currency="USD", product_amount="10.00")
+    draft_id = answer.json()["paymentDraftId"]
+    await idle.act(draft_id, "pay")
+    async with wired(idle) as wire:
+        wire.delay_seconds = 2.0  # time enough for another worker to hear of it
+        workers = [Process(QIRSH, "worker", environment={"QIRSH_CONFIG": str(over(wire, idle))}) for _ in range(2)]
+        try:
+            for worker in workers:
+                worker.wait_ready()
+            await idle.advance(125)
+            await idle.becomes(draft_id, "completed")
+        finally:
+            for worker in workers:
+                worker.stop()
+    assert [len(bodies) for path, bodies in wire.bodies.items() if path.endswith("/capture")] == [1]
+
+
 async def _begun_at_two_servers(world: World) -> list[str]:
     """Payments that wait for their payer, begun at two servers by turns."""
     with serving(world.config) as second:
