@@ -210,12 +210,19 @@ async def ground(tmp_path: Path, database_url: str) -> AsyncIterator[Ground]:
                 try:
                     for worker in workers:
                         worker.wait_ready()
-                    ready = Ground(world, wire, *workers)
+                    ready = Ground(world, wire, first=workers[0], second=workers[1])
+                    await eventually(lambda: at_rest(world), "the daily work to be done: none of it is frozen half way")
                     ready.freeze(ready.second)
                     yield ready
                 finally:
                     for worker in workers:
                         worker.stop(signal.SIGKILL)
+
+
+async def at_rest(world: World) -> bool:
+    """Whether what workers do on their first day is done."""
+    done = await world.fetchval("SELECT bool_and(next_check_at > now() + interval '12 hours') FROM daily_work")
+    return bool(done) and not await world.fetchval("SELECT count(*) FROM pgqueuer.pgqueuer")
 
 
 @pytest.mark.parametrize("kind", KINDS)
