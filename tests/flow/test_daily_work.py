@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-import httpx
 import pytest
 
 from qirsh.clock import Clock
@@ -142,19 +140,16 @@ async def test_two_workers_do_it_once_each_day(tmp_path: Path, database_url: str
         second = Process(QIRSH, "worker", environment={"QIRSH_CONFIG": str(started.config)})
         try:
             second.wait_ready()
-            async with httpx.AsyncClient(timeout=30) as client:
-                world = replace(started, client=client)
-                await eventually(lambda: done_times(world, 1), "the first day's work")
-                for times in (2, 3):
-                    answer = await client.post(
-                        f"{world.sandbox}/__sandbox/clock", json={"advance_seconds": DAY.total_seconds() + 60}
-                    )
-                    assert answer.status_code < 300, answer.text
-                    await eventually(lambda times=times: done_times(world, times), f"day {times}")  # type: ignore[misc]
-                for name in NAMES:
-                    version = "SELECT version FROM daily_work WHERE name = $1"
-                    assert await world.fetchval(version, name) == 6
-                assert await world.fetchval("SELECT count(*) FROM daily_work") == len(NAMES)
+            await eventually(lambda: done_times(started, 1), "the first day's work")
+            for times in (2, 3):
+                # Not by the sandbox's clock: one worker follows it sooner than the other, and a day may end twice.
+                a_day_passes = "UPDATE daily_work SET next_check_at = next_check_at - $1::interval RETURNING name"
+                await started.fetchval(a_day_passes, DAY)
+                await eventually(lambda times=times: done_times(started, times), f"day {times}")  # type: ignore[misc]
+            for name in NAMES:
+                version = "SELECT version FROM daily_work WHERE name = $1"
+                assert await started.fetchval(version, name) == 6
+            assert await started.fetchval("SELECT count(*) FROM daily_work") == len(NAMES)
         finally:
             assert second.stop() == 0
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, get_args
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from qirsh.store.connection import Connection, Sender
@@ -51,15 +52,14 @@ async def make_ahead(connection: Connection) -> list[str]:
     Raises:
         asyncpg.LockNotAvailableError: somebody keeps the tables locked; there are months left to try again.
     """
-    if not await _missing(connection):
-        return []
-    async with connection.transaction():
-        await connection.execute(SQL["wait_briefly_for_locks"])
-        await connection.execute(SQL["lock_drafts_for_partitions"])
-        made = await _missing(connection)  # another server may have made them meanwhile
-        for month in made:
+    made = []
+    for month in await _missing(connection):
+        try:
             await connection.execute(_creation(month))
-    return [month.name for month in made]
+        except asyncpg.DuplicateTableError:
+            continue  # another server has made it meanwhile
+        made.append(month.name)
+    return made
 
 
 async def unmade(sender: Sender, ahead: int = AHEAD) -> list[Month]:
@@ -82,10 +82,7 @@ async def drop(connection: Connection, month: Month) -> None:
     Raises:
         asyncpg.LockNotAvailableError: somebody keeps the table locked.
     """
-    async with connection.transaction():
-        await connection.execute(SQL["wait_briefly_for_locks"])
-        await connection.execute(_removal(month))
-        await connection.execute(SQL["remember_pruned"], month.name, month.table, month.ends)
+    await connection.execute(_removal(month))
 
 
 def wanted(table: Table, now: datetime, ahead: int = AHEAD) -> Iterator[Month]:
@@ -130,12 +127,24 @@ async def _is_held(
 
 def _creation(month: Month) -> str:
     """Made aside and attached: that stops no insert, where a partition that is born attached waits for all of them."""
-    return (
-        f"CREATE TABLE {month.name} (LIKE {month.table} INCLUDING ALL); "
+    return _at_once(
+        SQL["wait_briefly_for_locks"],
+        SQL["lock_drafts_for_partitions"],
+        f"CREATE TABLE {month.name} (LIKE {month.table} INCLUDING ALL)",
         f"ALTER TABLE {month.table} ATTACH PARTITION {month.name} "
-        f"FOR VALUES FROM ('{month.begins}') TO ('{month.ends}')"
+        f"FOR VALUES FROM ('{month.begins}') TO ('{month.ends}')",
     )
 
 
 def _removal(month: Month) -> str:
-    return f"DROP TABLE {month.name}"
+    return _at_once(
+        SQL["wait_briefly_for_locks"],
+        f"DROP TABLE {month.name}",
+        f"INSERT INTO pruned_months (name, table_name, ends, pruned_at) "  # noqa: S608  nothing that anybody sent
+        f"VALUES ('{month.name}', '{month.table}', '{month.ends}', now())",
+    )
+
+
+def _at_once(*statements: str) -> str:
+    """One message, which PostgreSQL runs as one transaction: a process that is frozen meanwhile holds no lock."""
+    return "; ".join(statement.rstrip().rstrip(";") for statement in statements)
