@@ -21,6 +21,7 @@ from qirsh.errors import (
     GatewayUnavailable,
     MethodNotSupported,
 )
+from qirsh.fault_points import Step, reached
 from qirsh.fold import Fold
 from qirsh.gateways.base import Cancels, Gateway, Lookup, Registration, Standing, deadline
 from qirsh.metrics import REFUNDS
@@ -138,6 +139,7 @@ class Registrar:
 
     async def told(self, row: Row, found: Lookup) -> "Asked":
         """Fold what the PSP's books said of the draft of a row."""
+        reached(Step.LOOKUP_ANSWERED)
         events = found.events
         unmeasured = any(is_unmeasured(event) for event in events)
         if unmeasured and await self._store.refunds.find_in_flight(self._store.pool, row.draft.id):
@@ -214,6 +216,7 @@ class Registrar:
                 if row.draft.in_doubt:
                     break  # an earlier call may have reached this gateway: no other may be tried
                 continue
+            reached(Step.INITIATE_ANSWERED)
             return await self._fold(
                 row, [_registered(row.draft, registration, claim)], source="initiate", release=claim
             )

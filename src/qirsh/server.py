@@ -16,13 +16,14 @@ from litestar.stores.redis import RedisStore
 from prometheus_client import start_http_server
 from redis.asyncio import Redis
 
+from qirsh import fault_points
 from qirsh.api.app import create_app
 from qirsh.api.cache import AnswerCache, ProcessCache, SharedCache
 from qirsh.api.clients import Clients
 from qirsh.api.limits import Limits, ProcessCounter, SharedCounter
 from qirsh.app import Services, running
 from qirsh.garbage import settle
-from qirsh.settings import Settings
+from qirsh.settings import ConfigurationError, Settings
 from qirsh.store.checkup import check_up
 from qirsh.store.embedded import EmbeddedPostgres
 from qirsh.store.migrate import MigrationError, migrate
@@ -129,6 +130,7 @@ async def limiting(settings: Settings) -> AsyncIterator[Limits]:
 
 async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready: Callable[[int], None]) -> None:
     """Serve HTTP until a signal."""
+    _refuse_fault_points(settings)
     async with database(settings, data_dir) as url, cached(settings) as cache, limiting(settings) as limits:
         await migrate(url)
         app = create_app(settings, lambda: running(settings, url), cache, limits)
@@ -145,6 +147,7 @@ async def work(
     Raises:
         OSError: that port is taken.
     """
+    _refuse_fault_points(settings)
     async with database(settings, data_dir) as url:
         await migrate(url)
         with measured(metrics_port) as bound:
@@ -228,6 +231,12 @@ def _allow_many_connections() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS calls more than it gives "unlimited"
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _refuse_fault_points(settings: Settings) -> None:
+    """Nothing may be registered to fail where real money moves."""
+    if not settings.dev and (steps := fault_points.registered()):
+        raise ConfigurationError(f"Fault points are registered ({', '.join(sorted(steps))}): they are for tests alone.")
 
 
 def _bound(host: str, port: int) -> socket.socket:

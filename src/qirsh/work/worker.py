@@ -14,6 +14,7 @@ from pgqueuer.db import AsyncpgDriver
 from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 
+from qirsh.fault_points import Step, reached
 from qirsh.payments import Payments
 from qirsh.store.connection import DriverPool, close_pool, connect_pool
 from qirsh.store.store import Store
@@ -147,6 +148,7 @@ class Worker:
                 names = self._daily if kind == "daily" else self._gateways
                 due = await self._store.lease_due(connection, kind, LEASE, BATCH, names)
                 if due:
+                    reached(Step.SWEEP_LEASED)
                     await Queries(AsyncpgDriver(connection)).enqueue(  # type: ignore[arg-type]
                         [self._name(kind, one.gateway) for one in due],
                         [msgspec.json.encode(Ticket(one.id, one.version)) for one in due],
@@ -166,6 +168,7 @@ def _job(name: str, handler: Handler) -> Callable[[Job], Awaitable[None]]:
     async def run(job: Job) -> None:
         """Run one job. It never raises: PgQueuer would keep the exception's text, and our row knows when to retry."""
         ticket = msgspec.json.decode(job.payload or b"", type=Ticket)
+        reached(Step.WORKER_TAKEN)
         try:
             await handler(ticket.id, ticket.version)
         except Exception as error:  # noqa: BLE001  the row comes due again when its lease ends
