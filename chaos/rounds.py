@@ -1,0 +1,148 @@
+"""A run: round after round of payments under some kinds of trouble, healed and recovered from before the next."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from chaos.clockwork import jump, ticking, until
+from chaos.evidence import completed
+from chaos.faults import EXCLUSIVE, KINDS
+from chaos.plan import purchases
+from chaos.refunds import RefundDesk
+from chaos.shop import Sale, Shop
+from chaos.system import System
+
+MIXED: Final = "mixed"
+MIX: Final = (3, 6)
+"""How many kinds at once."""
+RECOVER_SECONDS: Final = 120.0
+"""Real time, in which what was paid must be known; what is not is told by the verdict."""
+PER_SECOND: Final = 30
+"""Payers, at most: about what two cores serve with everything on them."""
+PAST_EXPIRY_SECONDS: Final = 3_700
+"""Between rounds, so that those who are late meet drafts that have expired."""
+
+
+@dataclass
+class Round:
+    """One round, and what came of it."""
+
+    name: str
+    kinds: Sequence[str]
+    payments: int
+    seconds: float
+    """In which all payers come."""
+    sales: list[Sale] = field(default_factory=list)
+    injected: dict[str, int] = field(default_factory=dict)
+    recovered_after: list[float] = field(default_factory=list)
+    """Seconds, by the PSPs' clock, from the payer's act to the completed draft; from the healing where that came later
+    and the draft had to wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is made of: each kind alone, and then mixes of them."""
+
+    alone: Sequence[str]
+    per_kind: int
+    mixes: Sequence[Sequence[str]]
+    per_mix: int
+
+    least_seconds: float = 0.0
+    """What a round lasts at least, in place of what its kinds need."""
+
+    def seconds(self, kinds: Sequence[str], payments: int) -> float:
+        """How long payers come in a round."""
+        least = self.least_seconds or max(KINDS[kind].needs_seconds for kind in kinds)
+        return max(least, payments / PER_SECOND)
+
+
+def planned(random: Random, kinds: Sequence[str], payments: int, *, only_mixed: bool, mixes: int) -> Plan:
+    """Share the payments out: four in ten to the kinds alone, the rest to so many mixes."""
+    alone = [] if only_mixed or len(kinds) == 0 else list(kinds)
+    if len(kinds) == 1:
+        return Plan(alone, payments, (), 0)
+    per_kind = payments * 4 // 10 // len(alone) if alone else 0
+    rest = payments - per_kind * len(alone)
+    return Plan(alone, per_kind, [_mix(random, kinds) for _ in range(mixes)], rest // mixes)
+
+
+class Run:
+    """Rounds over one system."""
+
+    def __init__(self, system: System, random: Random, say: Callable[[str], None]) -> None:
+        """Draw everything from `random`; `say` tells whoever watches."""
+        self._system = system
+        self._random = random
+        self._say = say
+        self._shop = Shop(system, Random(random.random()))
+        self._desk = RefundDesk(system, Random(random.random()))
+        self.rounds: list[Round] = []
+        self._to_give_back: list[Sale] = []
+
+    @property
+    def sales(self) -> list[Sale]:
+        """Everything that was sold."""
+        return [sale for one in self.rounds for sale in one.sales]
+
+    async def all(self, plan: Plan) -> None:
+        """Every round of the plan, and one more in which the last refunds are made."""
+        for kind in plan.alone:
+            await self.one(Round(kind, (kind,), plan.per_kind, plan.seconds((kind,), plan.per_kind)))
+        for mix in plan.mixes:
+            await self.one(Round(MIXED, mix, plan.per_mix, plan.seconds(mix, plan.per_mix)))
+        await self.one(Round(MIXED, plan.mixes[-1] if plan.mixes else plan.alone[-1:], 0, 0))
+
+    async def one(self, this: Round) -> None:
+        """Sell and give back under this trouble; then heal, and wait until what was paid is known."""
+        self.rounds.append(this)
+        self._say(f"{this.name}: {', '.join(this.kinds)}; {this.payments} payments")
+        wanted = purchases(self._random, this.payments)
+        clock = asyncio.create_task(ticking(self._system, Random(self._random.random())))
+        give_back, self._to_give_back = self._to_give_back, this.sales
+        try:
+            async with AsyncExitStack() as stack:
+                faults = {kind: KINDS[kind](self._system, Random(self._random.random())) for kind in this.kinds}
+                for fault in faults.values():
+                    await stack.enter_async_context(fault)
+                async with asyncio.TaskGroup() as group:
+                    selling = group.create_task(self._shop.sell(wanted, this.name, this.seconds))
+                    group.create_task(self._shop.pay_late())
+                    group.create_task(self._desk.give_back(give_back))
+                this.sales.extend(selling.result())
+        finally:
+            clock.cancel()
+        this.injected = {kind: fault.count for kind, fault in faults.items()}
+        await self._recover(this, self._system.psps.now())
+        await jump(self._system, PAST_EXPIRY_SECONDS)
+
+    async def _recover(self, this: Round, healed_at: float) -> None:
+        """Wait, jumping from one due time to the next, until every payment of the round is a completed draft."""
+        await self._system.ready()
+        agreed = {f"{sale.draft_id}": sale.agreed_at for sale in this.sales if sale.agreed_at is not None}
+
+        async def all_known() -> bool:
+            return len(await completed(self._system, list(agreed))) == len(agreed)
+
+        try:
+            async with asyncio.timeout(RECOVER_SECONDS):
+                await until(self._system, list(agreed), all_known)
+        except TimeoutError:
+            self._say(f"{this.name}: not everything is recovered after {RECOVER_SECONDS:.0f} s")
+        known = await completed(self._system, list(agreed))
+        for draft_id, at in known.items():
+            done, began = at.timestamp(), agreed[draft_id]
+            assert began is not None
+            this.recovered_after.append(max(0.0, done - (max(began, healed_at) if done > healed_at else began)))
+
+
+def _mix(random: Random, kinds: Sequence[str]) -> list[str]:
+    """Some kinds that do not undo each other."""
+    wanted = random.sample(list(kinds), min(len(kinds), random.randint(*MIX)))
+    for exclusive in EXCLUSIVE:
+        for kind in [kind for kind in wanted if kind in exclusive][1:]:
+            wanted.remove(kind)
+    return wanted
