@@ -13,6 +13,7 @@ from typing import Final
 
 from bench.machine import described
 from chaos.faults import KINDS
+from chaos.rounds import Wish
 from chaos.runs import Outcome, run
 from chaos.table import of_faults, of_rounds
 
@@ -41,9 +42,8 @@ def main() -> None:
     folder.chmod(0o755)  # PostgreSQL, started by root, runs as somebody else
     began = time.monotonic()
     mixes = given.mixes or max(1, given.payments * 6 // 10 // MIXED_PAYMENTS)
-    outcome = asyncio.run(
-        run(folder, Random(seed), kinds, given.payments, mixes=mixes, only_mixed=given.only_mixed, say=_mutter)
-    )
+    wish = Wish(kinds, given.payments, mixes, alone=not given.only_mixed)
+    outcome = asyncio.run(run(folder, Random(seed), wish, _mutter))
     _report(outcome, seed, time.monotonic() - began)
     if outcome.violations:
         _say(f"Logs and data are kept in {folder}.")

@@ -87,7 +87,7 @@ REFUNDS: Final = "SELECT id::text, draft_id::text, idempotency_key, state, amoun
 WAITING: Final = "SELECT gateway || ' ' || event_id FROM unmatched_events"
 
 
-async def gathered(system: System, sales: Sequence[Sale], said: Mapping[str, str]) -> Evidence:
+async def gathered(system: System, sales: Sequence[Sale]) -> Evidence:
     """Read everything, as it stands now."""
     offset = system.psps.offset
     async with system.connected() as connection:
@@ -99,7 +99,6 @@ async def gathered(system: System, sales: Sequence[Sale], said: Mapping[str, str
             refunds=_structs(await connection.fetch(REFUNDS), Refund),
             heard=tuple(system.listener.heard),
             waiting=[record[0] for record in await connection.fetch(WAITING)],
-            said=said,
         )
 
 

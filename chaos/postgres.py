@@ -26,14 +26,22 @@ class Postgres:
         """Its files go into the folder."""
         self._embedded = EmbeddedPostgres(folder, SETTINGS)
         self.url = ""
+        self._starting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start it, after a crash too: what was committed is there again.
+        """Start it unless it runs, after a crash too: what was committed is there again.
 
         Raises:
             EmbeddedPostgresError: it does not start, although it was tried again and again.
         """
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)  # whoever is cancelled leaves no half of a start behind
+
+    async def _start(self) -> None:
         for tried in range(START_TRIES):
+            if self.url and self.runs():
+                return
             try:
                 await asyncio.to_thread(self._embedded.stop)  # what a crash left of our hold on it
                 self.url = await asyncio.to_thread(self._embedded.start)
@@ -41,8 +49,6 @@ class Postgres:
                 if tried == START_TRIES - 1:
                     raise
                 await asyncio.sleep(PAUSE_SECONDS)
-            else:
-                return
 
     def runs(self) -> bool:
         """Whether its main process lives."""

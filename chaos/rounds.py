@@ -43,6 +43,21 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """What a run should be, before anything is drawn."""
+
+    kinds: Sequence[str]
+    payments: int
+    mixes: int
+    alone: bool = True
+    """Whether each kind comes alone first."""
+    at_once: tuple[int, int] = MIX
+    """How many kinds a mix has."""
+    least_seconds: float = 0.0
+    """What a round lasts at least; what its kinds need unless told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a run is made of: each kind alone, and then mixes of them."""
 
@@ -60,14 +75,15 @@ class Plan:
         return max(least, payments / PER_SECOND)
 
 
-def planned(random: Random, kinds: Sequence[str], payments: int, *, only_mixed: bool, mixes: int) -> Plan:
-    """Share the payments out: four in ten to the kinds alone, the rest to so many mixes."""
-    alone = [] if only_mixed or len(kinds) == 0 else list(kinds)
+def planned(random: Random, wish: Wish, kinds: Sequence[str]) -> Plan:
+    """Share the payments out among the kinds that are possible: four in ten to them alone, the rest to the mixes."""
+    alone = list(kinds) if wish.alone else []
     if len(kinds) == 1:
-        return Plan(alone, payments, (), 0)
-    per_kind = payments * 4 // 10 // len(alone) if alone else 0
-    rest = payments - per_kind * len(alone)
-    return Plan(alone, per_kind, [_mix(random, kinds) for _ in range(mixes)], rest // mixes)
+        return Plan(alone, wish.payments, (), 0, wish.least_seconds)
+    per_kind = wish.payments * 4 // 10 // len(alone) if alone else 0
+    rest = wish.payments - per_kind * len(alone)
+    mixes = [_mix(random, kinds, wish.at_once) for _ in range(wish.mixes)]
+    return Plan(alone, per_kind, mixes, rest // wish.mixes, wish.least_seconds)
 
 
 class Run:
@@ -139,9 +155,9 @@ class Run:
             this.recovered_after.append(max(0.0, done - (max(began, healed_at) if done > healed_at else began)))
 
 
-def _mix(random: Random, kinds: Sequence[str]) -> list[str]:
+def _mix(random: Random, kinds: Sequence[str], at_once: tuple[int, int]) -> list[str]:
     """Some kinds that do not undo each other."""
-    wanted = random.sample(list(kinds), min(len(kinds), random.randint(*MIX)))
+    wanted = random.sample(list(kinds), min(len(kinds), random.randint(*at_once)))
     for exclusive in EXCLUSIVE:
         for kind in [kind for kind in wanted if kind in exclusive][1:]:
             wanted.remove(kind)

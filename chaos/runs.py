@@ -9,10 +9,13 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from chaos.clockwork import WorkNeverEndsError, settle
+import msgspec
+
+from chaos.clockwork import WorkNeverEndsError, quiet, settle
 from chaos.evidence import gathered
 from chaos.faults import NEEDS_DISK, possible
-from chaos.rounds import Round, Run, planned
+from chaos.operator import decide, tell_of_lost_news
+from chaos.rounds import Round, Run, Wish, planned
 from chaos.system import System, system
 from chaos.verdict import Violation, violations
 
@@ -29,30 +32,24 @@ class Outcome:
     """What this machine could not do, in sentences."""
 
 
-async def run(
-    folder: Path,
-    random: Random,
-    kinds: Sequence[str],
-    payments: int,
-    *,
-    mixes: int,
-    only_mixed: bool,
-    say: Callable[[str], None],
-) -> Outcome:
+async def run(folder: Path, random: Random, wish: Wish, say: Callable[[str], None]) -> Outcome:
     """Start everything in the folder, trouble it, let it settle, and judge it."""
-    async with system(folder, on_small_disk=bool(NEEDS_DISK & set(kinds))) as whole:
-        plan = planned(random, possible(whole, kinds), payments, only_mixed=only_mixed, mixes=mixes)
+    async with system(folder, on_small_disk=bool(NEEDS_DISK & set(wish.kinds))) as whole:
         going = Run(whole, random, say)
-        await going.all(plan)
+        await going.all(planned(random, wish, possible(whole, wish.kinds)))
         unended = []
         try:
             await settle(whole, say)
         except WorkNeverEndsError as error:
             unended.append(Violation("no draft stuck", "work", str(error)))
-        say("reading the books")
+        say(f"{await tell_of_lost_news(whole, going.sales)} payments are asked about that dashboards gave back unheard")
+        await quiet(whole)
+        evidence = await gathered(whole, going.sales)
+        say(f"{await decide(whole, evidence)} payments are decided by a person")
+        await quiet(whole)
         said = {" ".join(command): await _said(whole, *command) for command in COMMANDS}
-        evidence = await gathered(whole, going.sales, said)
-        return Outcome(going.rounds, [*unended, *violations(evidence)], whole.lacking)
+        found = violations(msgspec.structs.replace(evidence, said=said))
+        return Outcome(going.rounds, [*unended, *found], whole.lacking)
 
 
 async def _said(whole: System, *command: str) -> str:

@@ -2,12 +2,13 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from contextlib import suppress
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from chaos.system import System
+
+CANCEL_SECONDS: Final = 2.0
 
 
 class Fault(ABC):
@@ -43,11 +44,13 @@ class Fault(ABC):
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         assert self._task is not None
-        failed = self._task.done()
-        self._task.cancel()
+        ended = self._task.done()
         try:
-            with suppress(asyncio.CancelledError):
-                await self._task
+            while not self._task.done():  # some client libraries take a cancellation for a time-out of theirs
+                self._task.cancel()
+                await asyncio.wait({self._task}, timeout=CANCEL_SECONDS)
+            if not self._task.cancelled():
+                self._task.result()
         finally:
             await self.heal()
-        assert kind is not None or not failed, "a fault that ended by itself has troubled nobody since"
+        assert kind is not None or not ended, "a fault that ended by itself has troubled nobody since"

@@ -1,10 +1,14 @@
 """What a server stands on: its database, its cache, its disk, and the shop that it talks to."""
 
+from typing import Final
+
+import asyncpg
+
 from chaos.cache import Cache
 from chaos.disk import Disk
 from chaos.faults.base import Fault
 
-OTHERS: str = """
+OTHERS: Final = """
   SELECT pg_terminate_backend(pid) FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid() AND random() < 0.6
 """
@@ -24,8 +28,7 @@ class DatabaseCrashes(Fault):
 
     async def heal(self) -> None:
         """Bring it back."""
-        if not self.system.postgres.runs():
-            await self.system.postgres.start()
+        await self.system.postgres.start()
 
 
 class ConnectionsCut(Fault):
@@ -38,7 +41,7 @@ class ConnectionsCut(Fault):
             try:
                 async with self.system.connected() as connection:
                     self.count += len(await connection.fetch(OTHERS))
-            except (OSError, TimeoutError):
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 continue  # it is gone altogether, which is somebody else's doing
 
 
@@ -122,8 +125,7 @@ class DiskFull(Fault):
 
     async def _make_room(self) -> None:
         self.disk.empty()
-        if not self.system.postgres.runs():
-            await self.system.postgres.start()
+        await self.system.postgres.start()
 
 
 class ShopRefuses(Fault):
