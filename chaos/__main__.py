@@ -56,6 +56,7 @@ def _report(outcome: Outcome, seed: int, seconds: float) -> None:
     _say(of_rounds(outcome.rounds, outcome.violations))
     _say("")
     _say(of_faults(outcome.rounds))
+    _say(f"\n{outcome.decided} payments were decided by a person, since their PSP does not tell.")
     for lack in outcome.lacking:
         _say(f"\nNOT DONE: {lack}.")
     for one in outcome.violations[:50]:

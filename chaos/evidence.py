@@ -102,6 +102,13 @@ async def gathered(system: System, sales: Sequence[Sale]) -> Evidence:
         )
 
 
+def as_flagged(evidence: Evidence, before: Evidence) -> Evidence:
+    """The same, with the flags as they were before people decided: what was put up for review counts as that."""
+    flagged = {draft.id for draft in before.drafts if draft.needs_review}
+    drafts = [msgspec.structs.replace(draft, needs_review=draft.id in flagged) for draft in evidence.drafts]
+    return msgspec.structs.replace(evidence, drafts=drafts)
+
+
 async def completed(system: System, draft_ids: Sequence[str]) -> dict[str, datetime]:
     """When each of these drafts completed, those that did."""
     async with system.connected() as connection:

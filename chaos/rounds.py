@@ -10,7 +10,7 @@ from typing import Final
 from chaos.clockwork import jump, ticking, until
 from chaos.evidence import completed
 from chaos.faults import EXCLUSIVE, KINDS
-from chaos.plan import purchases
+from chaos.plan import Purchase, purchases
 from chaos.refunds import RefundDesk
 from chaos.shop import Sale, Shop
 from chaos.system import System
@@ -22,6 +22,8 @@ RECOVER_SECONDS: Final = 120.0
 """Real time, in which what was paid must be known; what is not is told by the verdict."""
 PER_SECOND: Final = 30
 """Payers, at most: about what two cores serve with everything on them."""
+LINGER_SECONDS: Final = 5.0
+"""How long trouble stays when everybody has come: a page that got stuck in it must be able to end."""
 PAST_EXPIRY_SECONDS: Final = 3_700
 """Between rounds, so that those who are late meet drafts that have expired."""
 
@@ -37,6 +39,8 @@ class Round:
     """In which all payers come."""
     sales: list[Sale] = field(default_factory=list)
     injected: dict[str, int] = field(default_factory=dict)
+    healed_at: float = 0.0
+    """By the PSPs' clock, in seconds since the epoch."""
     recovered_after: list[float] = field(default_factory=list)
     """Seconds, by the PSPs' clock, from the payer's act to the completed draft; from the healing where that came later
     and the draft had to wait for it."""
@@ -51,10 +55,12 @@ class Wish:
     mixes: int
     alone: bool = True
     """Whether each kind comes alone first."""
-    at_once: tuple[int, int] = MIX
-    """How many kinds a mix has."""
     least_seconds: float = 0.0
     """What a round lasts at least; what its kinds need unless told."""
+    given: Sequence[Sequence[str]] = ()
+    """The mixes, where they are not to be drawn."""
+    recovers: bool = True
+    """Whether what was paid must be known after each round, and not only after the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class Plan:
 
     least_seconds: float = 0.0
     """What a round lasts at least, in place of what its kinds need."""
+    recovers: bool = True
 
     def seconds(self, kinds: Sequence[str], payments: int) -> float:
         """How long payers come in a round."""
@@ -79,11 +86,12 @@ def planned(random: Random, wish: Wish, kinds: Sequence[str]) -> Plan:
     """Share the payments out among the kinds that are possible: four in ten to them alone, the rest to the mixes."""
     alone = list(kinds) if wish.alone else []
     if len(kinds) == 1:
-        return Plan(alone, wish.payments, (), 0, wish.least_seconds)
+        return Plan(alone, wish.payments, (), 0, wish.least_seconds, wish.recovers)
     per_kind = wish.payments * 4 // 10 // len(alone) if alone else 0
     rest = wish.payments - per_kind * len(alone)
-    mixes = [_mix(random, kinds, wish.at_once) for _ in range(wish.mixes)]
-    return Plan(alone, per_kind, mixes, rest // wish.mixes, wish.least_seconds)
+    mixes = [[kind for kind in mix if kind in kinds] for mix in wish.given]
+    mixes += [_mix(random, kinds) for _ in range(wish.mixes - len(mixes))]
+    return Plan(alone, per_kind, mixes, rest // len(mixes), wish.least_seconds, wish.recovers)
 
 
 class Run:
@@ -106,14 +114,20 @@ class Run:
 
     async def all(self, plan: Plan) -> None:
         """Every round of the plan, and one more in which the last refunds are made."""
-        for kind in plan.alone:
-            await self.one(Round(kind, (kind,), plan.per_kind, plan.seconds((kind,), plan.per_kind)))
-        for mix in plan.mixes:
-            await self.one(Round(MIXED, mix, plan.per_mix, plan.seconds(mix, plan.per_mix)))
-        await self.one(Round(MIXED, plan.mixes[-1] if plan.mixes else plan.alone[-1:], 0, 0))
+        rounds = [Round(kind, (kind,), plan.per_kind, plan.seconds((kind,), plan.per_kind)) for kind in plan.alone]
+        rounds += [Round(MIXED, mix, plan.per_mix, plan.seconds(mix, plan.per_mix)) for mix in plan.mixes]
+        for this in rounds:
+            await self._trouble(this)
+            if plan.recovers:
+                await self._recover(this)
+                await jump(self._system, PAST_EXPIRY_SECONDS)
+        last = Round(rounds[-1].name, rounds[-1].kinds, 0, 0)
+        await self._trouble(last)
+        for this in [last] if plan.recovers else self.rounds:
+            await self._recover(this)
 
-    async def one(self, this: Round) -> None:
-        """Sell and give back under this trouble; then heal, and wait until what was paid is known."""
+    async def _trouble(self, this: Round) -> None:
+        """Sell and give back under this trouble, and heal when everybody has come and most have done what they will."""
         self.rounds.append(this)
         self._say(f"{this.name}: {', '.join(this.kinds)}; {this.payments} payments")
         wanted = purchases(self._random, this.payments)
@@ -124,18 +138,22 @@ class Run:
                 faults = {kind: KINDS[kind](self._system, Random(self._random.random())) for kind in this.kinds}
                 for fault in faults.values():
                     await stack.enter_async_context(fault)
-                async with asyncio.TaskGroup() as group:
-                    selling = group.create_task(self._shop.sell(wanted, this.name, this.seconds))
-                    group.create_task(self._shop.pay_late())
-                    group.create_task(self._desk.give_back(give_back))
-                this.sales.extend(selling.result())
+                load = asyncio.create_task(self._load(this, wanted, give_back))
+                await asyncio.wait({load}, timeout=this.seconds + LINGER_SECONDS)
+            this.healed_at = self._system.psps.now()
+            await load
         finally:
             clock.cancel()
         this.injected = {kind: fault.count for kind, fault in faults.items()}
-        await self._recover(this, self._system.psps.now())
-        await jump(self._system, PAST_EXPIRY_SECONDS)
 
-    async def _recover(self, this: Round, healed_at: float) -> None:
+    async def _load(self, this: Round, wanted: Sequence[Purchase], give_back: Sequence[Sale]) -> None:
+        async with asyncio.TaskGroup() as group:
+            selling = group.create_task(self._shop.sell(wanted, this.name, this.seconds))
+            group.create_task(self._shop.pay_late())
+            group.create_task(self._desk.give_back(give_back))
+        this.sales.extend(selling.result())
+
+    async def _recover(self, this: Round) -> None:
         """Wait, jumping from one due time to the next, until every payment of the round is a completed draft."""
         await self._system.ready()
         agreed = {f"{sale.draft_id}": sale.agreed_at for sale in this.sales if sale.agreed_at is not None}
@@ -152,12 +170,13 @@ class Run:
         for draft_id, at in known.items():
             done, began = at.timestamp(), agreed[draft_id]
             assert began is not None
-            this.recovered_after.append(max(0.0, done - (max(began, healed_at) if done > healed_at else began)))
+            waited_for = max(began, this.healed_at) if done > this.healed_at else began
+            this.recovered_after.append(max(0.0, done - waited_for))
 
 
-def _mix(random: Random, kinds: Sequence[str], at_once: tuple[int, int]) -> list[str]:
+def _mix(random: Random, kinds: Sequence[str]) -> list[str]:
     """Some kinds that do not undo each other."""
-    wanted = random.sample(list(kinds), min(len(kinds), random.randint(*at_once)))
+    wanted = random.sample(list(kinds), min(len(kinds), random.randint(*MIX)))
     for exclusive in EXCLUSIVE:
         for kind in [kind for kind in wanted if kind in exclusive][1:]:
             wanted.remove(kind)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from chaos.clockwork import WorkNeverEndsError, quiet, settle
-from chaos.evidence import gathered
+from chaos.evidence import as_flagged, gathered
 from chaos.faults import NEEDS_DISK, possible
 from chaos.operator import decide, tell_of_lost_news
 from chaos.rounds import Round, Run, Wish, planned
@@ -28,6 +28,8 @@ class Outcome:
 
     rounds: Sequence[Round]
     violations: Sequence[Violation]
+    decided: int
+    """Payments that only a person could decide, since their PSP does not tell."""
     lacking: Sequence[str]
     """What this machine could not do, in sentences."""
 
@@ -44,12 +46,13 @@ async def run(folder: Path, random: Random, wish: Wish, say: Callable[[str], Non
             unended.append(Violation("no draft stuck", "work", str(error)))
         say(f"{await tell_of_lost_news(whole, going.sales)} payments are asked about that dashboards gave back unheard")
         await quiet(whole)
-        evidence = await gathered(whole, going.sales)
-        say(f"{await decide(whole, evidence)} payments are decided by a person")
+        before = await gathered(whole, going.sales)
+        decided = await decide(whole, before)
         await quiet(whole)
         said = {" ".join(command): await _said(whole, *command) for command in COMMANDS}
+        evidence = as_flagged(await gathered(whole, going.sales), before)
         found = violations(msgspec.structs.replace(evidence, said=said))
-        return Outcome(going.rounds, [*unended, *found], whole.lacking)
+        return Outcome(going.rounds, [*unended, *found], decided, whole.lacking)
 
 
 async def _said(whole: System, *command: str) -> str:

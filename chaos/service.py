@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -127,7 +126,8 @@ class Service:
     def _signal(self, number: signal.Signals) -> bool:
         if self._process is None or self._process.returncode is not None:
             return False
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
-            return True
-        return False
+        try:
+            os.kill(self._process.pid, number)  # Popen would look whether it has ended, and take that from asyncio
+        except ProcessLookupError:
+            return False
+        return True

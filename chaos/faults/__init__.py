@@ -40,7 +40,7 @@ KINDS: Final[Mapping[str, type[Fault]]] = MappingProxyType(
 )
 NEEDS_CACHE: Final = frozenset({"cache_flushed", "cache_hung", "cache_gone"})
 NEEDS_DISK: Final = frozenset({"disk_full"})
-EXCLUSIVE: Final = (frozenset({"cache_hung", "cache_gone"}), frozenset({"database_crashes", "disk_full"}))
+EXCLUSIVE: Final = (NEEDS_CACHE, frozenset({"database_crashes", "disk_full"}))
 """Kinds that undo each other: a mix has at most one of each of these."""
 
 

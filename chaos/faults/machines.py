@@ -1,5 +1,6 @@
 """What a server stands on: its database, its cache, its disk, and the shop that it talks to."""
 
+import asyncio
 from typing import Final
 
 import asyncpg
@@ -131,12 +132,15 @@ class DiskFull(Fault):
 class ShopRefuses(Fault):
     """The shop answers announcements with 500, 429 or 503, or says nothing."""
 
+    _before = 0
+
     async def inject(self) -> None:
         """Be moody."""
+        self._before = self.system.listener.refused.total()
         self.system.listener.moody = self.random
-        while True:
-            await self.pause(1, 1)
+        await asyncio.Event().wait()
 
     async def heal(self) -> None:
         """Take everything from now on."""
         self.system.listener.moody = None
+        self.count = self.system.listener.refused.total() - self._before
