@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from math import ceil
 from random import Random
 from typing import Final
 
@@ -87,11 +88,11 @@ def planned(random: Random, wish: Wish, kinds: Sequence[str]) -> Plan:
     alone = list(kinds) if wish.alone else []
     if len(kinds) == 1:
         return Plan(alone, wish.payments, (), 0, wish.least_seconds, wish.recovers)
-    per_kind = wish.payments * 4 // 10 // len(alone) if alone else 0
+    per_kind = ceil(wish.payments * 4 / 10 / len(alone)) if alone else 0
     rest = wish.payments - per_kind * len(alone)
     mixes = [[kind for kind in mix if kind in kinds] for mix in wish.given]
     mixes += [_mix(random, kinds) for _ in range(wish.mixes - len(mixes))]
-    return Plan(alone, per_kind, mixes, rest // len(mixes), wish.least_seconds, wish.recovers)
+    return Plan(alone, per_kind, mixes, ceil(rest / len(mixes)), wish.least_seconds, wish.recovers)
 
 
 class Run:
