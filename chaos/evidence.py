@@ -35,7 +35,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """Its time has come, and nobody does anything about it."""
     asked_again: bool = False
     """There is a time at which somebody looks at it next."""
-    completed_at: datetime | None = None
+    told_minor: int | None = None
+    """The amount in the news that completed it."""
 
 
 class Fulfilment(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,8 +79,8 @@ DRAFTS: Final = """
     needs_review, in_doubt, capture_due, claimed_by IS NOT NULL AS claimed,
     coalesce(next_check_at < now() + $1 - interval '2 minutes', false) AS overdue,
     next_check_at IS NOT NULL AS asked_again,
-    (SELECT min(e.at) FROM payment_events e
-      WHERE e.draft_id = d.id AND e.verdict = 'applied' AND e.event->>'kind' = 'paid') AS completed_at
+    (SELECT max((e.event->'amount'->>'amount_minor')::bigint) FROM payment_events e
+      WHERE e.draft_id = d.id AND e.verdict = 'applied' AND e.event->>'kind' = 'paid') AS told_minor
   FROM payment_drafts d
 """
 FULFILMENTS: Final = "SELECT id::text, draft_id::text, kind, state, duplicate_of::text FROM fulfilments"

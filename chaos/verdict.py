@@ -51,6 +51,8 @@ def _payments_are_completed_drafts(evidence: Evidence) -> Found:
         elif (draft.gateway, draft.amount_minor, draft.currency) != (row.psp, row.paid_minor, row.currency):
             theirs, ours = f"{row.psp} {row.paid_minor} {row.currency}", f"{draft.gateway} {draft.amount_minor}"
             yield draft.id, f"the books say {theirs}, the draft says {ours} {draft.currency}"
+        elif draft.told_minor != draft.amount_minor:
+            yield draft.id, f"it costs {draft.amount_minor}, and news of {draft.told_minor} completed it"
 
 
 def _completed_drafts_are_payments(evidence: Evidence) -> Found:

@@ -66,6 +66,7 @@ PLANTS: Final[Sequence[tuple[str, str, Plant]]] = [
     ("every PSP payment", PAID, lambda e: row(e, "ledger", PAID, paid_minor=30_001)),
     ("every PSP payment", PAID, lambda e: row(e, "ledger", PAID, currency="USD")),
     ("every PSP payment", PAID, lambda e: row(e, "drafts", PAID, gateway="fawry")),
+    ("every PSP payment", PAID, lambda e: row(e, "drafts", PAID, told_minor=30_001)),
     ("no completed draft without", ENDED, lambda e: row(e, "drafts", ENDED, state="completed")),
     ("no completed draft without", PAID, lambda e: row(e, "ledger", PAID, paid_minor=0)),
     ("no completed draft without", PAID, lambda e: without(e, "ledger", PAID)),
@@ -175,6 +176,7 @@ def well() -> Evidence:
 def draft(number: int, draft_id: str, **fields: Any) -> Draft:
     """A paid draft at Paymob, unless told otherwise."""
     known = {"state": "completed", "gateway": "paymob", "amount_minor": 30_000, "currency": "EGP", **fields}
+    known.setdefault("told_minor", known["amount_minor"])
     return Draft(id=draft_id, idempotency_key=f"key-{number}", **known)
 
 
