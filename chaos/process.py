@@ -36,20 +36,14 @@ def main() -> None:
     _end_with_parent()
     if given.orders is not None and (role := ROLES.get(given.command[0])):
         for step in Step:
-            fault_points.register(step, partial(_die_if_ordered, given.orders / role / step))
+            fault_points.register(step, partial(die_if_ordered, given.orders / role / step))
     if given.clock_off:
-        _set_clock_off(timedelta(seconds=given.clock_off))
+        set_clock_off(timedelta(seconds=given.clock_off))
     sys.argv = ["qirsh", *given.command]
     cli.main()
 
 
-def _end_with_parent() -> None:
-    """Leave nothing behind when chaos itself is killed. Linux only; elsewhere chaos stops what it can."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _die_if_ordered(order: Path) -> None:
+def die_if_ordered(order: Path) -> None:
     """Take the order, so that it is carried out once, and die on the spot: no handler runs, nothing is flushed."""
     try:
         order.unlink()
@@ -58,7 +52,7 @@ def _die_if_ordered(order: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _set_clock_off(off: timedelta) -> None:
+def set_clock_off(off: timedelta) -> None:
     """Let this process alone believe that it is another time. Clocks that only measure what lasts go on as they are.
 
     The kernel can shift the wall clock of a machine only, so the readers are given another clock in its place.
@@ -73,6 +67,12 @@ def _set_clock_off(off: timedelta) -> None:
         vars(importlib.import_module(name))["datetime"] = Shifted
     real = time.time
     time.time = lambda: real() + off.total_seconds()
+
+
+def _end_with_parent() -> None:
+    """Leave nothing behind when chaos itself is killed. Linux only; elsewhere chaos stops what it can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":
