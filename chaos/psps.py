@@ -72,16 +72,14 @@ class Psps:
         await self._call("POST", "faults", body)
         self.hit[kind] += 1
 
-    async def armed(self) -> Counter[str]:
-        """How many faults of each kind have hit nothing yet."""
-        left: Counter[str] = Counter()
-        for fault in await self._call("GET", "faults"):
-            left[fault["kind"]] += fault["times"]
-        return left
+    async def armed(self) -> list[dict[str, Any]]:
+        """The faults that have hit nothing yet, as the sandbox shows them."""
+        faults: list[dict[str, Any]] = await self._call("GET", "faults")
+        return faults
 
     async def disarm(self) -> None:
         """No more faults: those that hit nothing are not counted."""
-        self.hit -= await self.armed()
+        self.hit -= Counter(fault["kind"] for fault in await self.armed())
         await self._call("DELETE", "faults")
 
     async def ledger(self) -> list[LedgerRow]:

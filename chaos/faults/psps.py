@@ -5,36 +5,37 @@ from typing import Any, Final
 from chaos.faults.base import Fault
 from chaos.psps import PSPS
 
-OPERATIONS: Final = ("token", "register", "lookup", "capture", "refund")
+CALLS: Final = (
+    *(("paymob", "token"), ("paypal", "token"), ("paypal", "verify"), ("paypal", "capture")),
+    *((psp, operation) for psp in PSPS for operation in ("register", "lookup", "refund")),
+)
+"""What each PSP can be asked for. A fault of something that nobody asks for would wait for ever."""
+WEBHOOKS: Final = tuple((psp, "webhook") for psp in PSPS)
 HANG_SECONDS: Final = 12.0
 """Longer than Qirsh waits for a PSP."""
 LATE_SECONDS: Final = (3_700.0, 40_000.0, 86_000.0)
 """By the PSPs' clock: past the expiry of what is paid at a page, half a day, and most of a day."""
 COPIES: Final = 5
-AT_ONCE: Final = 12
-"""Faults of one kind that wait for a call; more would let nothing through."""
 
 
 class PspFault(Fault):
-    """Arms faults of some kinds at every PSP, as they are used up."""
+    """Keeps a fault of some kind armed at each place."""
 
     kinds: tuple[str, ...] = ()
-    operations: tuple[str, ...] = OPERATIONS
-    most_skipped = 4
+    places: tuple[tuple[str, str], ...] = CALLS
+    most_skipped = 5
+    """Calls that pass before one is hit, at most."""
 
     async def inject(self) -> None:
-        """Keep some faults armed."""
+        """Arm again what has hit."""
         while True:
             armed = await self.system.psps.armed()
-            for _ in range(AT_ONCE - sum(armed[kind] for kind in self.kinds)):
-                kind = self.random.choice(self.kinds)
-                await self.system.psps.arm(
-                    self.random.choice(PSPS),
-                    self.random.choice(self.operations),
-                    kind,
-                    skip=self.random.randint(0, self.most_skipped),
-                    **self.more(kind),
-                )
+            taken = {(one["psp"], one["operation"]) for one in armed if one["kind"] in self.kinds}
+            for psp, operation in self.places:
+                if (psp, operation) not in taken:
+                    kind = self.random.choice(self.kinds)
+                    skip = self.random.randint(0, self.most_skipped)
+                    await self.system.psps.arm(psp, operation, kind, skip=skip, **self.more(kind))
             await self.pause(0.2, 0.8)
 
     async def heal(self) -> None:
@@ -85,8 +86,8 @@ class PspSlow(PspFault):
 
 
 class _WebhookFault(PspFault):
-    operations = ("webhook",)
-    most_skipped = 2
+    places = WEBHOOKS
+    most_skipped = 1
 
 
 class WebhooksDropped(_WebhookFault):
