@@ -18,8 +18,8 @@ STEP_SECONDS: Final = 5.0
 """Added to each jump to the next thing that is due, so that what is due soon after it is due with it."""
 FOLLOW_SECONDS: Final = 0.3
 """After a jump: every process has followed by then."""
-QUIET_SECONDS: Final = 120.0
-"""In which the work that is due must be done: a dead worker's jobs are others' after 30."""
+QUIET_SECONDS: Final = 400.0
+"""In which the work that is due must be done: once a day the PSPs are asked about everything that moved lately."""
 SWEEP_SECONDS: Final = 5.0
 SCHEDULES: Final = (60, 120, 600, 3_600, 3_600, 21_600, *(90_000,) * 4)
 """Through every schedule there is: look-ups, captures, refunds, announcements, and the two days of a cash reference."""
@@ -30,6 +30,7 @@ _DUE: Final = """
     + (SELECT count(*) FROM refunds WHERE next_check_at <= now() + $1)
     + (SELECT count(*) FROM unmatched_events WHERE next_check_at <= now() + $1)
     + (SELECT count(*) FROM fulfilments WHERE next_check_at <= now() + $1)
+    + (SELECT count(*) FROM daily_work WHERE next_check_at <= now() + $1)
     + (SELECT count(*) FROM pgqueuer.pgqueuer WHERE status IN ('queued', 'picked'))
 """
 _NEXT: Final = """

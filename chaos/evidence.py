@@ -80,7 +80,8 @@ DRAFTS: Final = """
     coalesce(next_check_at < now() + $1 - interval '2 minutes', false) AS overdue,
     next_check_at IS NOT NULL AS asked_again,
     (SELECT max((e.event->'amount'->>'amount_minor')::bigint) FROM payment_events e
-      WHERE e.draft_id = d.id AND e.verdict = 'applied' AND e.event->>'kind' = 'paid') AS told_minor
+      WHERE e.draft_id = d.id AND e.verdict = 'applied' AND e.event->>'kind' = 'paid'
+        AND e.event->'decision'->>'resolution' IS DISTINCT FROM 'dismiss') AS told_minor
   FROM payment_drafts d
 """
 FULFILMENTS: Final = "SELECT id::text, draft_id::text, kind, state, duplicate_of::text FROM fulfilments"

@@ -1,27 +1,12 @@
 """The people behind a shop: they decide what only a person can find out, by looking at the PSPs' dashboards."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from chaos.evidence import Evidence
-from chaos.shop import Sale
 from chaos.system import OPERATOR, System
 from chaos.verdict import TELL_NO_SUM
 
 NOTE: Final = "the dashboard says so"
-
-
-async def tell_of_lost_news(system: System, sales: Sequence[Sale]) -> int:
-    """Have those payments asked about that a dashboard gave back without any webhook of it arriving; how many.
-
-    A completed payment is not looked up by itself: whoever refunds in a dashboard hears that in docs/reliability.md.
-    """
-    lost = 0
-    for sale in sales:
-        if sale.given_back_by_dashboard_minor and await system.psps.lost_webhooks(f"{sale.draft_id}"):
-            await _post(system, f"{sale.draft_id}/reconcile", None)
-            lost += 1
-    return lost
 
 
 async def decide(system: System, evidence: Evidence) -> int:

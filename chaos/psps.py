@@ -86,11 +86,6 @@ class Psps:
         """The books of all PSPs."""
         return msgspec.convert(await self._call("GET", "ledger"), list[LedgerRow])
 
-    async def lost_webhooks(self, reference: str) -> bool:
-        """Whether some webhook of a reference never arrived, and is not sent any more."""
-        path = f"deliveries?merchant_reference={reference}"
-        return any(one["state"] in {"dropped", "given_up"} for one in await self._call("GET", path))
-
     async def _call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401  whatever JSON it is
         async with self._session.request(method, f"{self._url}/{path}", json=body) as response:
             raw = await response.read()

@@ -14,7 +14,7 @@ import msgspec
 from chaos.clockwork import WorkNeverEndsError, quiet, settle
 from chaos.evidence import as_flagged, gathered
 from chaos.faults import NEEDS_DISK, possible
-from chaos.operator import decide, tell_of_lost_news
+from chaos.operator import decide
 from chaos.rounds import Round, Run, Wish, planned
 from chaos.system import System, system
 from chaos.verdict import Violation, violations
@@ -44,8 +44,6 @@ async def run(folder: Path, random: Random, wish: Wish, say: Callable[[str], Non
             await settle(whole, say)
         except WorkNeverEndsError as error:
             unended.append(Violation("no draft stuck", "work", str(error)))
-        say(f"{await tell_of_lost_news(whole, going.sales)} payments are asked about that dashboards gave back unheard")
-        await quiet(whole)
         before = await gathered(whole, going.sales)
         decided = await decide(whole, before)
         await quiet(whole)
