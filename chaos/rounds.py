@@ -85,9 +85,9 @@ class Plan:
 
 def planned(random: Random, wish: Wish, kinds: Sequence[str]) -> Plan:
     """Share the payments out among the kinds that are possible: four in ten to them alone, the rest to the mixes."""
-    alone = list(kinds) if wish.alone else []
     if len(kinds) == 1:
-        return Plan(alone, wish.payments, (), 0, wish.least_seconds, wish.recovers)
+        return Plan(kinds, wish.payments, (), 0, wish.least_seconds, wish.recovers)
+    alone = list(kinds) if wish.alone else []
     per_kind = ceil(wish.payments * 4 / 10 / len(alone)) if alone else 0
     rest = wish.payments - per_kind * len(alone)
     mixes = [[kind for kind in mix if kind in kinds] for mix in wish.given]
