@@ -30,11 +30,12 @@ class RefundDesk:
         self._system = system
         self._random = random
 
-    async def give_back(self, sales: Iterable[Sale]) -> None:
-        """See to all of these, some at a time."""
+    async def give_back(self, sales: Iterable[Sale], seconds: float) -> None:
+        """See to all of these within so many seconds, some at a time."""
         places = asyncio.Semaphore(AT_ONCE)
 
         async def one(sale: Sale) -> None:
+            await asyncio.sleep(sale.purchase.comes_after * seconds)
             async with places:
                 await self._give_back(sale)
 

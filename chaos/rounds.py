@@ -122,7 +122,7 @@ class Run:
             if plan.recovers:
                 await self._recover(this)
                 await jump(self._system, PAST_EXPIRY_SECONDS)
-        last = Round(rounds[-1].name, rounds[-1].kinds, 0, 0)
+        last = Round(rounds[-1].name, rounds[-1].kinds, 0, rounds[-1].seconds)
         await self._trouble(last)
         for this in [last] if plan.recovers else self.rounds:
             await self._recover(this)
@@ -151,7 +151,7 @@ class Run:
         async with asyncio.TaskGroup() as group:
             selling = group.create_task(self._shop.sell(wanted, this.name, this.seconds))
             group.create_task(self._shop.pay_late())
-            group.create_task(self._desk.give_back(give_back))
+            group.create_task(self._desk.give_back(give_back, this.seconds))
         this.sales.extend(selling.result())
 
     async def _recover(self, this: Round) -> None:

@@ -10,6 +10,7 @@ CALLS: Final = (
     *((psp, operation) for psp in PSPS for operation in ("register", "lookup", "refund")),
 )
 """What each PSP can be asked for. A fault of something that nobody asks for would wait for ever."""
+OFTEN: Final = frozenset({"register", "lookup"})
 WEBHOOKS: Final = tuple((psp, "webhook") for psp in PSPS)
 HANG_SECONDS: Final = 12.0
 """Longer than Qirsh waits for a PSP."""
@@ -24,7 +25,7 @@ class PspFault(Fault):
     kinds: tuple[str, ...] = ()
     places: tuple[tuple[str, str], ...] = CALLS
     most_skipped = 5
-    """Calls that pass before one is hit, at most."""
+    """Of the calls that are made all the time, how many pass before one is hit, at most; of the others it is one."""
 
     async def inject(self) -> None:
         """Arm again what has hit."""
@@ -34,7 +35,7 @@ class PspFault(Fault):
             for psp, operation in self.places:
                 if (psp, operation) not in taken:
                     kind = self.random.choice(self.kinds)
-                    skip = self.random.randint(0, self.most_skipped)
+                    skip = self.random.randint(0, self.most_skipped if operation in OFTEN else 1)
                     await self.system.psps.arm(psp, operation, kind, skip=skip, **self.more(kind))
             await self.pause(0.2, 0.8)
 
@@ -87,7 +88,6 @@ class PspSlow(PspFault):
 
 class _WebhookFault(PspFault):
     places = WEBHOOKS
-    most_skipped = 1
 
 
 class WebhooksDropped(_WebhookFault):
