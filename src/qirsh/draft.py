@@ -144,6 +144,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     review_reason: str
     """Why it was reviewed."""
     note: str = ""
+    keeps_flag: bool = False
+    """Something that was decided together with it raised the flag anew: this must not clear it."""
 
 
 class GatewayEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -235,6 +237,8 @@ def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:  # noqa: C901, P
     """Fold one event into a draft. Total: every state meets every kind, and nothing else moves a draft."""
     if event.decision is not None:
         return _decided(draft, event, event.decision)
+    if _is_taken_back(draft, event):
+        return Outcome(draft, Verdict.STALE)
     if contradiction := _contradiction(draft, event):
         return _review(draft, contradiction, event)
     match TABLE[draft.state][event.kind]:
@@ -263,7 +267,8 @@ def apply(draft: PaymentDraft, event: GatewayEvent) -> Outcome:  # noqa: C901, P
 def _decided(draft: PaymentDraft, event: GatewayEvent, decision: Decision) -> Outcome:
     """A person has looked: the flag goes, and what was accepted counts."""
     after = _accepted(draft, event, decision.review_reason) if decision.resolution == "accept" else draft
-    return Outcome(msgspec.structs.replace(after, needs_review=False), Verdict.APPLIED)
+    flagged = decision.keeps_flag and draft.needs_review
+    return Outcome(msgspec.structs.replace(after, needs_review=flagged), Verdict.APPLIED)
 
 
 def _accepted(draft: PaymentDraft, event: GatewayEvent, review_reason: str) -> PaymentDraft:
@@ -271,12 +276,12 @@ def _accepted(draft: PaymentDraft, event: GatewayEvent, review_reason: str) -> P
     if {review_reason, _contradiction(draft, event)} & _ANOTHERS:
         return draft
     match event.kind:
-        case Kind.PAID if draft.state in UNPAID:
+        case Kind.PAID if draft.state in UNPAID and _is_money(event.amount, draft.amount.currency):
             return _completed(draft, event)
         case Kind.FAILED if draft.state not in UNPAID:
-            # What never came was not given back either.
+            # What went back of it before is gone as well, and stays counted.
             reason = event.reason or DeclineCode.UNKNOWN
-            return msgspec.structs.replace(draft, state=State.FAILED, reason=reason, refunded_minor=0)
+            return msgspec.structs.replace(_with_payment(draft, event), state=State.FAILED, reason=reason)
         case Kind.REFUNDED if event.amount is not None and event.amount.currency == draft.amount.currency:
             # A sum of another currency, or one that the PSP does not tell, is not counted: nobody knows how much it is.
             total = min(max(event.amount.amount_minor, draft.refunded_minor), draft.amount.amount_minor)
@@ -284,6 +289,20 @@ def _accepted(draft: PaymentDraft, event: GatewayEvent, review_reason: str) -> P
             return _given_back(after, total) if total else draft
         case _:
             return draft
+
+
+def _is_money(amount: Money | None, currency: str) -> bool:
+    """Whether this much was paid in the currency that was asked for. A sum that nobody could read is none."""
+    return amount is not None and amount.currency == currency and amount.amount_minor > 0
+
+
+def _is_taken_back(draft: PaymentDraft, event: GatewayEvent) -> bool:
+    """Whether this is about a payment that a person accepted as gone: its PSP goes on telling that it once came.
+
+    Only then does a failed draft know a payment.
+    """
+    gone = draft.state is State.FAILED and draft.payment_reference is not None
+    return gone and event.gateway == draft.gateway and event.payment_reference in {None, draft.payment_reference}
 
 
 def _contradiction(draft: PaymentDraft, event: GatewayEvent) -> str | None:

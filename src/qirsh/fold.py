@@ -129,6 +129,18 @@ class Fold:
         assert result.row is not None, "drafts are never deleted"
         return result.row
 
+    async def decide(self, row: Row, events: Sequence[GatewayEvent]) -> Row | None:
+        """Fold what a person decided about a row as it was read, and return it after; None: it has moved since."""
+        news = _News(events, "operator")
+
+        async def attempt(sender: Sender, current: Row, /, *, clash: Clash | None) -> _Result | None:
+            return await self._fold(sender, current, news, clash=clash) if current.version == row.version else None
+
+        result = await self._committed(
+            attempt, row, lambda connection: self._store.drafts.lock_by_id(connection, row.draft.id)
+        )
+        return result.row if result.wrote and not result.heard_before else None
+
     async def deliver(self, fact: GatewayEvent | Hint, delivery: Delivery) -> str:
         """Fold what a delivery says, or keep it until its draft appears; the delivery is kept with the verdict."""
         inbox = self._store.inbox

@@ -33,14 +33,24 @@ def outcomes_of(
 ) -> list[tuple[GatewayEvent, Outcome]]:
     """What events make of a draft, one after another: those that are to be written. Nothing is written here."""
     folded = []
-    for event in events:
+    raised = False
+    for told in events:
+        event = _keeping_the_flag(told) if raised else told
         outcome = apply_clashing(draft, event, clash)
+        raised = raised or (event.decision is not None and outcome.review_reason is not None)
         # A look-up tells the whole story each time; what it says again would only fill the journal.
         if source == "lookup" and (_is_known(draft, event) or _is_nothing_new(draft, outcome)):
             continue
         folded.append((event, outcome))
         draft = outcome.draft
     return folded
+
+
+def _keeping_the_flag(event: GatewayEvent) -> GatewayEvent:
+    """A decision that follows one by which the draft came under review again: nobody has looked at that yet."""
+    if event.decision is None:
+        return event
+    return msgspec.structs.replace(event, decision=msgspec.structs.replace(event.decision, keeps_flag=True))
 
 
 def apply_clashing(draft: PaymentDraft, event: GatewayEvent, clash: Clash | None) -> Outcome:

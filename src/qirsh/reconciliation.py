@@ -107,9 +107,8 @@ class Reconciler:
         refund = await self._store.refunds.find_in_flight(self._store.pool, draft_id)
         try:
             found = await self._registrar.books(before.draft)
-            after = (
-                _foreseen(before.draft, _surprises(found, refund)) if dry_run else await self._settled(before, found)
-            )
+            surprises = _surprises(await self._registrar.undecided(before.draft, found), refund)
+            after = _foreseen(before.draft, surprises) if dry_run else await self._settled(before, found)
         except GatewayError as error:
             after = before.draft if dry_run else (await self._row(draft_id)).draft
             unanswered = _difference(before.draft, "answer", before.draft.state, error.code, LATER)
@@ -117,7 +116,7 @@ class Reconciler:
         refund_after = refund if dry_run or refund is None else await self._store.refunds.get(refund.id)
         return [
             *_moved(before.draft, after, WOULD_FOLD if dry_run else FOLDED),
-            *_contradictions(before.draft, _surprises(found, refund)),
+            *_contradictions(before.draft, surprises),
             *_left(after, found),
             *_refunding(before.draft, refund, refund_after),
         ]

@@ -12,7 +12,7 @@ import structlog
 
 from qirsh.breaker import Breaker
 from qirsh.clock import Clock
-from qirsh.draft import DeclineCode, GatewayEvent, Kind, PaymentDraft, State
+from qirsh.draft import DeclineCode, GatewayEvent, Kind, PaymentDraft, State, Verdict
 from qirsh.errors import (
     GatewayError,
     GatewayMisconfigured,
@@ -25,6 +25,7 @@ from qirsh.fault_points import Step, reached
 from qirsh.fold import Fold
 from qirsh.gateways.base import Cancels, Gateway, Lookup, Registration, Standing, deadline
 from qirsh.metrics import REFUNDS
+from qirsh.outcomes import outcomes_of
 from qirsh.routing import PaymentMethodRouter
 from qirsh.store.drafts import Source
 from qirsh.store.refunds import Refund, RefundState
@@ -137,10 +138,23 @@ class Registrar:
             # A question moves nothing, so a refused or broken one is only unanswered.
             raise GatewayUnavailable("The PSP did not answer the look-up.") from error
 
+    async def undecided(self, draft: PaymentDraft, found: Lookup) -> Lookup:
+        """What was found, without what a person has decided already: PSPs tell it again each time they are asked.
+
+        That money went back by a sum that nobody told may be another time than the one that was decided, so it stays.
+        """
+        outcomes = outcomes_of(draft, found.events, source="lookup")
+        if all(outcome.verdict is not Verdict.REVIEW for _, outcome in outcomes):
+            return found
+        entries = await self._store.listings.entries(draft.id)
+        decided = {_fact(entry.event) for entry in entries if entry.event.decision is not None}
+        events = [event for event in found.events if is_unmeasured(event) or _fact(event) not in decided]
+        return Lookup(found.standing, events)
+
     async def told(self, row: Row, found: Lookup) -> "Asked":
         """Fold what the PSP's books said of the draft of a row."""
         reached(Step.LOOKUP_ANSWERED)
-        events = found.events
+        events = (await self.undecided(row.draft, found)).events
         unmeasured = any(is_unmeasured(event) for event in events)
         refund = await self._store.refunds.find_in_flight(self._store.pool, row.draft.id) if unmeasured else None
         if explains(refund):
@@ -253,6 +267,11 @@ class Registrar:
 def explains(refund: Refund | None) -> bool:
     """Whether a refund of ours may be why a PSP says that money went back: not while it waits to be sent."""
     return refund is not None and refund.state is not RefundState.REQUESTED
+
+
+def _fact(event: GatewayEvent) -> tuple[object, ...]:
+    """What an event says, whatever brought it."""
+    return event.kind, event.transaction_reference_id, event.payment_reference, event.amount
 
 
 def is_unmeasured(event: GatewayEvent) -> bool:

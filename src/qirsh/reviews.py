@@ -33,16 +33,16 @@ class Reviews:
         if not row.draft.needs_review:
             raise NothingToReview
         events = _decided(await self._store.listings.entries(draft_id), resolution, note)
-        after = await self._fold(row, events, source="operator", unmoved=True)
-        if after.version != row.version + 1:
+        after = await self._fold.decide(row, events)
+        if after is None:
             raise NothingToReview("The payment moved while it was decided: read it again.")
         return after
 
 
 def _decided(entries: Sequence[Entry], resolution: Resolution, note: str) -> list[GatewayEvent]:
     """What is under review since the last decision, each as it is now decided."""
-    decided = [number for number, entry in enumerate(entries) if entry.event.decision and not _raised(entry)]
-    waiting = [entry for entry in entries[decided[-1] + 1 if decided else 0 :] if _raised(entry)]
+    cleared = [number for number, entry in enumerate(entries) if _clears(entry)]
+    waiting = [entry for entry in entries[cleared[-1] + 1 if cleared else 0 :] if _raised(entry)]
     return [
         msgspec.structs.replace(
             entry.event,
@@ -51,6 +51,11 @@ def _decided(entries: Sequence[Entry], resolution: Resolution, note: str) -> lis
         )
         for entry in waiting
     ]
+
+
+def _clears(entry: Entry) -> bool:
+    """Whether nothing was under review any more after this."""
+    return entry.event.decision is not None and not entry.event.decision.keeps_flag and not _raised(entry)
 
 
 def _raised(entry: Entry) -> bool:

@@ -186,6 +186,22 @@ async def test_a_dismissed_review_only_loses_its_flag(world: World) -> None:
     assert answer.json()["journal"][-1]["event"]["decision"]["resolution"] == "dismiss"
 
 
+@pytest.mark.parametrize(("resolution", "status"), [("accept", "failed"), ("dismiss", "completed")])
+async def test_what_was_decided_about_a_dispute_stays_decided(world: World, resolution: str, status: str) -> None:
+    """Stripe tells each time it is asked that the payment was paid, and that it is disputed."""
+    draft_id = await begun(world, "stripe")
+    await world.act(draft_id, "pay")
+    await world.becomes(draft_id, "completed")
+    await world.act(draft_id, "reverse")
+    await flagged(world, draft_id)
+
+    assert (await review(world, draft_id, resolution)).json()["status"] == status
+    for _ in range(2):
+        path = f"{world.api}/api/payments/{draft_id}/reconcile"
+        asked = (await world.client.post(path, headers=KEYED)).json()
+        assert (asked["status"], asked["needs_review"]) == (status, False)
+
+
 async def test_two_decisions_at_once_are_one(world: World) -> None:
     """Two operators, or one who clicks twice: the second reads what the first decided."""
     draft_id = await begun(world, "paymob")

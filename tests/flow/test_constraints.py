@@ -19,7 +19,7 @@ import pytest
 from conftest import NewDatabase
 from qirsh.actions import RedirectUrl
 from qirsh.clock import Clock
-from qirsh.draft import DraftRequest, GatewayEvent, Kind, PaymentDraft, State, Verdict
+from qirsh.draft import Decision, DraftRequest, GatewayEvent, Kind, PaymentDraft, State, Verdict
 from qirsh.fold import Fold
 from qirsh.gateways.base import Delivery
 from qirsh.methods import Method
@@ -507,6 +507,24 @@ async def test_what_was_decided_about_a_row_is_not_folded_once_it_has_moved(data
 
         row = await fold(before, [expired], source="sweep", unmoved=True)
 
+        assert (row.draft.state, row.draft.needs_review) == (State.COMPLETED, False)
+
+
+async def test_what_a_person_decided_about_a_row_counts_only_where_it_has_not_moved(database_url: str) -> None:
+    """What he saw is not what there is any more, and he must not be told that his word counts."""
+    async with folding(database_url) as (fold, store):
+        draft = await awaiting(fold, store, "order-1")
+        less = msgspec.structs.replace(paid(draft, "event-1"), amount=Money(25000, "EGP"))
+        await fold.deliver(less, DELIVERY)
+        seen = await row_of(store, draft)
+        decided = msgspec.structs.replace(less, decision=Decision("accept", "amount_mismatch"))
+        await fold(seen, [msgspec.structs.replace(less, event_id="event-2")], source="webhook")
+
+        assert await fold.decide(seen, [decided]) is None
+        assert {entry["source"] for entry in await store.drafts.journal(draft.id)} == {"initiate", "webhook"}
+
+        row = await fold.decide(await row_of(store, draft), [decided])
+        assert row is not None
         assert (row.draft.state, row.draft.needs_review) == (State.COMPLETED, False)
 
 

@@ -19,7 +19,10 @@ from qirsh.draft import (
     Verdict,
     apply,
 )
+from qirsh.journal import discrepancies
 from qirsh.money import Money
+from qirsh.outcomes import outcomes_of
+from qirsh.store.rows import Entry
 
 LESS: Final = Money(25_000, "EGP")
 MORE: Final = Money(35_000, "EGP")
@@ -43,7 +46,7 @@ def with_decision(event: GatewayEvent, resolution: Resolution, reason: str) -> G
     return msgspec.structs.replace(event, decision=Decision(resolution, reason))
 
 
-@pytest.mark.parametrize("amount", [LESS, MORE, DOLLARS])
+@pytest.mark.parametrize("amount", [LESS, MORE])
 @pytest.mark.parametrize("state", UNPAID)
 def test_an_accepted_payment_of_another_amount_completes(state: State, amount: Money) -> None:
     """The shop may well deliver for what came: that is for a person to say, and for nobody else."""
@@ -66,14 +69,55 @@ def test_an_accepted_payment_of_a_draft_that_is_paid_only_clears_the_flag(state:
     assert decided(draft, event_of(Kind.PAID, amount=LESS), "accept").draft == draft
 
 
+@pytest.mark.parametrize("amount", [DOLLARS, Money(0, "EGP")])
+@pytest.mark.parametrize("state", UNPAID)
+def test_an_accepted_payment_that_is_no_sum_in_the_drafts_currency_only_clears_the_flag(
+    state: State, amount: Money
+) -> None:
+    """The row holds one currency, and a PSP's sum that could not be read is told as nothing."""
+    draft = draft_in(state)
+    assert decided(draft, event_of(Kind.PAID, amount=amount), "accept").draft == draft
+
+
 @pytest.mark.parametrize("state", PAID)
 def test_an_accepted_failure_fails_what_was_paid(state: State) -> None:
-    """Only a person may say that money which was there is not: and what never came was not given back either."""
-    outcome = decided(draft_in(state), event_of(Kind.FAILED), "accept")
+    """Only a person may say that money which was there is not. What was given back of it before stays counted."""
+    before = draft_in(state)
+    outcome = decided(before, event_of(Kind.FAILED), "accept")
 
     assert outcome.verdict is Verdict.APPLIED
     assert (outcome.draft.state, outcome.draft.reason) == (State.FAILED, DeclineCode.CANCELLED_BY_PAYER)
-    assert (outcome.draft.refunded_minor, outcome.draft.needs_review) == (0, False)
+    assert (outcome.draft.refunded_minor, outcome.draft.needs_review) == (before.refunded_minor, False)
+
+
+@pytest.mark.parametrize("event", [event_of(kind) for kind in Kind])
+@pytest.mark.parametrize("state", PAID)
+def test_a_payment_that_a_person_accepted_as_gone_does_not_come_back(state: State, event: GatewayEvent) -> None:
+    """A PSP goes on telling that a disputed payment was paid, each time it is asked; and so do old webhooks."""
+    gone = decided(draft_in(state), event_of(Kind.FAILED), "accept").draft
+    assert apply(gone, event) == Outcome(gone, Verdict.STALE)
+
+
+def test_another_payment_of_a_draft_whose_payment_is_gone_is_for_a_person() -> None:
+    """Late money is money, but of this draft somebody has spoken already."""
+    gone = decided(draft_in(State.COMPLETED), event_of(Kind.FAILED), "accept").draft
+    outcome = apply(gone, event_of(Kind.PAID, payment_reference="other"))
+    assert (outcome.verdict, outcome.review_reason) == (Verdict.REVIEW, "paid_twice")
+
+
+def test_what_a_decision_raises_anew_the_next_one_of_the_same_pass_does_not_clear() -> None:
+    """Two deliveries of one odd payment are accepted, and only then is it known that the order is paid already."""
+    draft = msgspec.structs.replace(draft_in(State.PENDING), needs_review=True)
+    events = [with_decision(event_of(Kind.PAID, amount=LESS), "accept", "amount_mismatch")] * 2
+
+    told = outcomes_of(draft, events, source="operator", clash="order")
+
+    assert [outcome.review_reason for _, outcome in told] == ["order_paid_twice", None]
+    assert told[-1][1].draft.needs_review is True
+    raised = event_of(Kind.PAID, amount=LESS)
+    flagged = Entry(raised, Verdict.REVIEW, "amount_mismatch", State.PENDING)
+    journal = [Entry(event, outcome.verdict, outcome.review_reason, outcome.draft.state) for event, outcome in told]
+    assert discrepancies(told[-1][1].draft, [flagged, *journal]) == []
 
 
 @pytest.mark.parametrize(("amount", "after"), [(PART, State.PARTIALLY_REFUNDED), (WHOLE, State.REFUNDED)])
