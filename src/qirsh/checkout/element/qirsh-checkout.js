@@ -1,0 +1,390 @@
+// <qirsh-checkout product-id="…" amount="300.00" currency="EGP" locale="ar">: takes one payment. docs/checkout.md.
+
+import { FRAME, faceOf, failed } from "./actions.js";
+import { Client } from "./client.js";
+import { main, link, verdict, waiting } from "./faces.js";
+import { Form, possible } from "./form.js";
+import { Memory, newTry } from "./memory.js";
+import { Shell } from "./shell.js";
+import { Language } from "./strings.js";
+
+/** @typedef {import("./client.js").Status} Status */
+/** @typedef {import("./client.js").Offer} Offer */
+
+const HERE = new URL(import.meta.url).origin;
+const AMOUNT = /^\d{1,12}(\.\d{1,3})?$/;
+const LOCALE = /^[a-z]{2}(-[A-Z]{2})?$/;
+const WATCHED = [
+  ...["product-id", "amount", "currency", "quantity", "order-reference", "payment-draft-id"],
+  ...["server", "locale", "return-url"],
+];
+
+export class QirshCheckout extends HTMLElement {
+  static observedAttributes = WATCHED;
+
+  #shell = new Shell(this);
+  #run = new AbortController();
+  #client = new Client(HERE);
+  #memory = new Memory([]);
+  /** @type {import("./memory.js").Entry | null} */
+  #entry = null;
+  /** @type {Form | null} */
+  #form = null;
+  #busy = false;
+  #queued = false;
+  /** What is shown of the draft, so that what has not changed is not drawn anew under the payer's hands. */
+  #drawn = "";
+  /** What was told last: an event for each change, and none twice. */
+  #told = "";
+
+  connectedCallback() {
+    this.#restart();
+  }
+
+  disconnectedCallback() {
+    this.#run.abort();
+  }
+
+  attributeChangedCallback() {
+    if (this.isConnected) this.#restart();
+  }
+
+  /**
+   * Pay, as if the payer had pressed the button.
+   *
+   * @param {string} [method] chosen first, where it is offered
+   */
+  start(method) {
+    if (method) this.#form?.choose(method);
+    this.#form?.submit();
+  }
+
+  /** Forget this purchase's key and draft, and begin again with the methods. What was paid stays paid. */
+  reset() {
+    this.#memory.forget();
+    this.removeAttribute("payment-draft-id");
+    this.#restart();
+  }
+
+  /** Begin with what is remembered: once for all attributes that change together. */
+  #restart() {
+    if (this.#queued) return;
+    this.#queued = true;
+    queueMicrotask(() => {
+      this.#queued = false;
+      if (this.isConnected) this.#open();
+    });
+  }
+
+  #open() {
+    const { signal } = this.#begin();
+    const language = new Language(this.#attribute("locale") || document.documentElement.lang || navigator.language);
+    this.#shell.dress(language);
+    if (window.name === FRAME && window !== window.parent) return this.#handBack();
+    const [productId, amount, currency] = this.#facts();
+    const draft = this.#attribute("payment-draft-id");
+    if ((!draft && !productId) || (amount && !currency)) {
+      console.error("qirsh-checkout: product-id is missing, or currency beside amount");
+      return this.#deadEnd("invalid_request");
+    }
+    this.#memory = new Memory([this.#client.server, draft, ...this.#facts()]);
+    this.#entry = this.#memory.read();
+    window.addEventListener("storage", (event) => this.#elsewhere(event), { signal });
+    window.addEventListener("offline", () => this.#net(true), { signal });
+    window.addEventListener("online", () => this.#net(true), { signal });
+    // A page that comes back by the back button was frozen in the middle of a step.
+    window.addEventListener("pageshow", (event) => event.persisted && this.#restart(), { signal });
+    this.#shell.price(language.pick(this.#entry?.name), AMOUNT.test(amount) ? language.money(amount, currency) : "");
+    const known = draft || this.#entry?.draft;
+    if (known) this.#follow(known);
+    else if (this.#entry?.request) this.#register(this.#entry.request); // its answer was lost: the same key asks again
+    else this.#offer();
+  }
+
+  /** End what runs, and begin another run. */
+  #begin() {
+    this.#run.abort();
+    this.#run = new AbortController();
+    this.#client = new Client(this.#attribute("server").replace(/\/+$/, "") || HERE);
+    this.#busy = false;
+    this.#form = null;
+    this.#drawn = "";
+    return this.#run;
+  }
+
+  /** Show the methods. @param {string | null} [problem] what went wrong before */
+  async #offer(problem = null) {
+    const { signal } = this.#run;
+    const { language } = this.#shell;
+    this.#busy = false;
+    this.#drawn = "";
+    if (!this.#form) {
+      const [productId, , currency] = this.#facts();
+      this.#shell.show(() => waiting("loading", language.say("wait")));
+      const answer = await this.#client.methods(productId, currency, this.#hears(), signal).catch(() => null);
+      if (!answer || signal.aborted) return;
+      if (answer.status !== 200) return this.#deadEnd(answer.body.code);
+      const offers = possible(answer.body.methods);
+      if (!offers.length) return this.#deadEnd("nothing_text");
+      const priced = (/** @type {Offer} */ offer) => language.money(this.#priceOf(offer), offer.currency);
+      this.#form = new Form(this.#shell, offers, priced, (offer, payer) => this.#pay(offer, payer, answer.body.name));
+      this.#shell.price(language.pick(answer.body.name), "");
+    }
+    const form = this.#form;
+    this.#shell.show(() => form.face(problem));
+  }
+
+  /**
+   * Keep the key and what is posted with it, and then post it: a second click, a reload and another tab post the same.
+   *
+   * @param {Offer} offer
+   * @param {{ phone: string } | null} payer
+   * @param {Record<string, string>} name the product's
+   */
+  #pay(offer, payer, name) {
+    if (this.#busy) return;
+    const [productId, , , quantity, order] = this.#facts();
+    const before = this.#memory.read() ?? this.#entry;
+    const locale = this.#attribute("locale");
+    const wanted = {
+      product_id: productId,
+      product_amount: this.#priceOf(offer),
+      currency: offer.currency,
+      payment_method: offer.payment_method,
+      quantity: Number(quantity || 1),
+      order_reference: order || before?.order || crypto.randomUUID(),
+      payer,
+      return_url: this.#returnUrl(),
+      locale: LOCALE.test(locale) ? locale : this.#shell.language.code,
+    };
+    const { idempotency_key: key, ...asked } = before?.request ?? {};
+    const same = JSON.stringify(asked) === JSON.stringify(wanted);
+    const entry = before && (same || !before.request) ? before : newTry(wanted.order_reference);
+    const request = { ...wanted, idempotency_key: entry.key };
+    this.#keep({ key: entry.key, order: wanted.order_reference, request, name });
+    this.#register(request);
+  }
+
+  /** Post what is kept, until it is known what became of it. @param {Record<string, any>} request */
+  async #register(request) {
+    const { signal } = this.#run;
+    const { language } = this.#shell;
+    const ask = () => this.#shell.show(() => waiting("asking", language.say("wait")));
+    this.#busy = true;
+    this.#shell.busy(true);
+    const slow = setTimeout(ask, this.#shell.face === "methods" ? 1500 : 0);
+    signal.addEventListener("abort", () => clearTimeout(slow));
+    const answer = await this.#client.initiate(request, this.#hears(), signal).catch(() => null);
+    clearTimeout(slow);
+    if (!answer || signal.aborted) return;
+    this.#busy = false;
+    if (answer.status !== 201) return this.#refused(answer, request);
+    const { paymentDraftId, paymentAction } = answer.body;
+    this.#keep({ .../** @type {import("./memory.js").Entry} */ (this.#entry), draft: paymentDraftId });
+    // What was answered once may be over by now: a repeat is believed only that there is a draft.
+    if (paymentAction && !answer.replayed) {
+      const { product_amount: amount, currency } = request;
+      const stands = { status: "awaiting_user_action", reason: null, amount, currency, refunded: "0", ...answer.body };
+      this.#stands(stands, true);
+    }
+    this.#follow(paymentDraftId);
+  }
+
+  /** @param {import("./client.js").Answer} answer @param {Record<string, any>} request */
+  #refused({ body }, request) {
+    const { language } = this.#shell;
+    const { code, retry, reason } = body;
+    if (code === "gateway_rejected") {
+      const failed = { ...request, amount: request.product_amount, status: "failed", reason, refunded: "0" };
+      return this.#stands(/** @type {any} */ ({ ...failed, paymentDraftId: body.paymentDraftId ?? null }), false);
+    }
+    if (retry === "never") {
+      this.#renew();
+      this.#emit("qirsh-failed", { paymentDraftId: null, reason: code });
+      console.error(`qirsh-checkout: ${code}`, body.errors ?? body.detail);
+    }
+    if (/^pr/.test(code)) return this.#deadEnd(code); // the product, or its price
+    const about = code.replace("misconfigured", "unavailable");
+    this.#offer(language.say(language.has(about) ? about : "problem"));
+    if (body.errors?.[0].pointer === "#/payer/phone") this.#form?.complain(language.say("phone_wrong"));
+  }
+
+  /** Show how a draft stands, and each change of it. @param {string} draft */
+  async #follow(draft) {
+    const { signal } = this.#run;
+    const { language } = this.#shell;
+    if (!this.#drawn) this.#shell.show(() => waiting("checking", language.say("checking"), language.say("by_itself")));
+    const told = {
+      ...this.#hears(),
+      stands: (/** @type {Status} */ status) => this.#stands(status, false),
+      gone: () => this.#gone(),
+    };
+    await this.#client.follow(draft, told, signal).catch(() => {}); // it ends with the signal alone
+  }
+
+  /** @param {Status} status @param {boolean} fresh the payer asked for it just now */
+  #stands(status, fresh) {
+    const { paymentDraftId, paymentAction, actionData, expiresAt, reason } = status;
+    const drawn = JSON.stringify([status.status, paymentAction, actionData, reason, status.refunded]);
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
+    const { language } = this.#shell;
+    const money = language.money(status.amount, status.currency);
+    this.#shell.price("", money);
+    switch (status.status) {
+      case "awaiting_user_action":
+        this.#emit("qirsh-action", { paymentDraftId, paymentAction, actionData, expiresAt });
+        return this.#shell.show(() => faceOf(this.#scene(status, money, fresh)));
+      case "completed":
+        return this.#completed(status, money);
+      case "failed":
+        this.#emit("qirsh-failed", { paymentDraftId, reason });
+        return this.#shell.show(() => failed(this.#scene(status, money, false)));
+      case "refunded":
+      case "partially_refunded": {
+        const refunded = language.money(status.refunded, status.currency);
+        const sentences = [language.say("refunded_text", { refunded })];
+        return this.#shell.show(() => verdict(status.status, "back", language.say(status.status), sentences));
+      }
+      default:
+        return this.#shell.show(() => waiting("asking", language.say("wait")));
+    }
+  }
+
+  /** @param {Status} status @param {string} money */
+  #completed({ paymentDraftId, amount, currency }, money) {
+    const { language } = this.#shell;
+    const entry = this.#entry;
+    // The request holds the payer's phone, and has no more use.
+    if (entry) this.#keep({ key: entry.key, order: entry.order, name: entry.name, draft: paymentDraftId, ended: Date.now() });
+    this.#run.abort();
+    this.#emit("qirsh-completed", { paymentDraftId, orderReference: entry?.order ?? null, amount, currency });
+    const [productId, , , , order] = this.#facts();
+    const below = productId && !order ? link(language.say("done_again"), () => this.reset()) : null;
+    const sentences = [language.say("done_text", { amount: money })];
+    this.#shell.show(() => verdict("completed", "done", language.say("done"), sentences, { below, slot: "completed" }));
+  }
+
+  /** @param {Status} status @param {string} money @param {boolean} fresh @returns {import("./actions.js").Scene} */
+  #scene(status, money, fresh) {
+    const { signal } = this.#run;
+    return {
+      ...{ shell: this.#shell, status, money, fresh },
+      again: () => this.#again(),
+      another: this.#entry && (() => this.#another()),
+      returned: () => this.#returned(status, money),
+      leave: (url) => location.assign(url),
+      handIn: (otp) => this.#client.handIn(status.paymentDraftId, status.actionData?.token, otp, signal),
+      stands: (now) => this.#stands(now, false),
+      print: `${this.#client.server}/pay/${status.paymentDraftId}?${new URLSearchParams({ locale: this.#shell.language.code })}#print`,
+    };
+  }
+
+  /** The same method once more, as a new try of the same order: what was declined may be over at the PSP. */
+  #again() {
+    const request = this.#entry?.request;
+    if (!request) return this.#another();
+    this.#begin();
+    this.#renew();
+    const entry = /** @type {import("./memory.js").Entry} */ (this.#entry);
+    const renewed = { ...request, idempotency_key: entry.key };
+    this.#keep({ ...entry, request: renewed });
+    this.#register(renewed);
+  }
+
+  #another() {
+    this.#renew();
+    this.#restart();
+  }
+
+  /** The next try has a new key, and is for the same order. */
+  #renew() {
+    const { order, name } = this.#entry ?? {};
+    this.#keep({ ...newTry(order), name });
+  }
+
+  /** The frame came back: its payment may be decided any moment, or not be made at all. @param {Status} status @param {string} money */
+  #returned(status, money) {
+    const { language } = this.#shell;
+    const open = () => this.#shell.show(() => faceOf(this.#scene({ ...status, reason: null }, money, false)));
+    this.#shell.show(() => ({
+      ...waiting("checking", language.say("checking"), language.say("by_itself")),
+      main: main(language.say("framed"), open),
+      below: link(language.say("another"), () => this.#another()),
+    }));
+  }
+
+  #gone() {
+    if (!this.#attribute("payment-draft-id")) return this.reset();
+    this.#deadEnd("gone");
+  }
+
+  /** We stand in our own frame, sent back from a PSP: the page around us goes on. */
+  #handBack() {
+    const { language } = this.#shell;
+    this.#shell.show(() => waiting("handed_back", language.say("checking"), language.say("by_itself")));
+    window.parent.postMessage({ qirsh: "returned" }, "*"); // it says nothing that anybody may not know
+  }
+
+  /** Nothing more can be done here. @param {string} code */
+  #deadEnd(code) {
+    const { language } = this.#shell;
+    const sentence = language.say(language.has(code) ? code : "nothing_text");
+    const reload = main(language.say("reload"), () => location.reload());
+    this.#shell.show(() => verdict("dead_end", "late", language.say("nothing"), [sentence], { bad: true, main: reload }));
+  }
+
+  /** Another tab has gone on with this purchase. @param {StorageEvent} event */
+  #elsewhere({ key }) {
+    if (key !== this.#memory.name) return;
+    const draft = this.#memory.read()?.draft;
+    if (draft && draft !== this.#entry?.draft) this.#restart();
+  }
+
+  /** @param {import("./memory.js").Entry} entry */
+  #keep(entry) {
+    this.#entry = entry;
+    this.#memory.write({ ...entry, page: location.href });
+  }
+
+  #hears() {
+    return { lost: () => this.#net(false), heard: () => this.#net(true) };
+  }
+
+  /** @param {boolean} answers */
+  #net(answers) {
+    const { language } = this.#shell;
+    this.#shell.net(!navigator.onLine ? language.say("offline") : answers ? "" : language.say("lost"));
+  }
+
+  /** Each once for a draft. @param {string} name @param {Record<string, any>} detail */
+  #emit(name, detail) {
+    const told = JSON.stringify([name, detail]);
+    if (told === this.#told) return;
+    this.#told = told;
+    this.dispatchEvent(new CustomEvent(name, { bubbles: true, composed: true, detail }));
+  }
+
+  /** What makes it this purchase: product, amount, currency, quantity and order, as the page wrote them. */
+  #facts() {
+    return ["product-id", "amount", "currency", "quantity", "order-reference"].map((name) => this.#attribute(name));
+  }
+
+  /** @param {string} name */
+  #attribute(name) {
+    return (this.getAttribute(name) ?? "").trim();
+  }
+
+  /** What the payer is shown and the server compares: the page's amount, else the catalogue's. @param {Offer} offer */
+  #priceOf(offer) {
+    return this.#facts()[1] || offer.amount;
+  }
+
+  /** Where the payer comes back to: our own pages have an address of their own for that. */
+  #returnUrl() {
+    const here = location.origin === this.#client.server ? "" : location.href.split("#")[0];
+    return this.#attribute("return-url") || here || null;
+  }
+}
+
+if (!customElements.get("qirsh-checkout")) customElements.define("qirsh-checkout", QirshCheckout);
