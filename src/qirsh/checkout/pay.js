@@ -46,3 +46,5 @@ function pageOf(draft) {
   }
   return null;
 }
+
+export {};

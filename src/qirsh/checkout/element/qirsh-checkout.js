@@ -224,7 +224,9 @@ export class QirshCheckout extends HTMLElement {
 
   /** @param {Status} status @param {boolean} fresh the payer asked for it just now */
   #stands(status, fresh) {
-    const { paymentDraftId, paymentAction, actionData, expiresAt, reason } = status;
+    const { paymentDraftId, paymentAction, actionData, expiresAt } = status;
+    // A wrong code is told where it was typed: drawn anew, the step would lose that, and what is being typed.
+    const reason = paymentAction === "otp_token" && status.reason === "authentication_failed" ? null : status.reason;
     const drawn = JSON.stringify([status.status, paymentAction, actionData, reason, status.refunded]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
@@ -234,7 +236,7 @@ export class QirshCheckout extends HTMLElement {
     switch (status.status) {
       case "awaiting_user_action":
         this.#emit("qirsh-action", { paymentDraftId, paymentAction, actionData, expiresAt });
-        return this.#shell.show(() => faceOf(this.#scene(status, money, fresh)));
+        return this.#shell.show(() => faceOf(this.#scene({ ...status, reason }, money, fresh)));
       case "completed":
         return this.#completed(status, money);
       case "failed":

@@ -33,7 +33,7 @@ h2 { font-size: 1.1875rem; font-weight: 650; line-height: 1.4; outline: none; }
 .small { font-size: .875rem; }
 .centre { display: grid; justify-items: center; text-align: center; gap: .75rem; margin-block: auto; padding-block: 1rem; }
 .foot {
-  display: grid; gap: .25rem; position: sticky; inset-block-end: 0; z-index: 1; margin-block: auto -1.25rem; padding-block: .75rem .5rem;
+  display: grid; gap: .25rem; position: var(--qirsh-foot, static); inset-block-end: 0; z-index: 1; margin-block: auto -1.25rem; padding-block: .75rem .5rem;
   background: linear-gradient(#0000, var(--surface) .75rem);
 }
 .foot > * { inline-size: 100%; }
@@ -76,11 +76,7 @@ svg { inline-size: 1.5rem; block-size: 1.5rem; fill: none; stroke: currentColor;
 .verdict .foot { align-self: stretch; }
 .badge { display: grid; place-items: center; inline-size: 4rem; block-size: 4rem; border-radius: 50%; background: var(--raised); color: var(--accent); }
 .badge svg { inline-size: 2rem; block-size: 2rem; }
-.bad .verdict { align-items: center; text-align: center; }
-.verdict .badge { margin-block-start: auto; }
-.verdict h2 { font-size: 1.375rem; }
-.verdict .foot { align-self: stretch; }
-.badge { color: var(--danger); }
+.bad .badge { color: var(--danger); }
 label.field { display: grid; gap: .375rem; font-weight: 600; margin-block-end: .375rem; }
 .centred { align-self: center; }
 label, input { scroll-margin-block: 1rem 8rem; }
