@@ -44,6 +44,7 @@ def shopfront(folder: Path) -> Iterator[Shopfront]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     server.daemon_threads = True
+    (folder / "favicon.ico").touch()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

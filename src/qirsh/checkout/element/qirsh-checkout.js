@@ -118,6 +118,8 @@ export class QirshCheckout extends HTMLElement {
     const { language } = this.#shell;
     this.#busy = false;
     this.#drawn = "";
+    // Kept before anybody can press: tabs that press at once press with one key.
+    if (!this.#entry) this.#keep(newTry(this.#facts()[4]));
     if (!this.#form) {
       const [productId, , currency] = this.#facts();
       this.#shell.show(() => waiting("loading", language.say("wait")));
@@ -143,8 +145,8 @@ export class QirshCheckout extends HTMLElement {
    */
   #pay(offer, payer, name) {
     if (this.#busy) return;
-    const [productId, , , quantity, order] = this.#facts();
-    const before = this.#memory.read() ?? this.#entry;
+    const [productId, , , quantity] = this.#facts();
+    const before = /** @type {import("./memory.js").Entry} */ (this.#memory.read() ?? this.#entry);
     const locale = this.#attribute("locale");
     const wanted = {
       product_id: productId,
@@ -152,16 +154,16 @@ export class QirshCheckout extends HTMLElement {
       currency: offer.currency,
       payment_method: offer.payment_method,
       quantity: Number(quantity || 1),
-      order_reference: order || before?.order || crypto.randomUUID(),
+      order_reference: before.order,
       payer,
       return_url: this.#returnUrl(),
       locale: LOCALE.test(locale) ? locale : this.#shell.language.code,
     };
-    const { idempotency_key: key, ...asked } = before?.request ?? {};
+    const { idempotency_key: key, ...asked } = before.request ?? {};
     const same = JSON.stringify(asked) === JSON.stringify(wanted);
-    const entry = before && (same || !before.request) ? before : newTry(wanted.order_reference);
+    const entry = same || !before.request ? before : newTry(before.order);
     const request = { ...wanted, idempotency_key: entry.key };
-    this.#keep({ key: entry.key, order: wanted.order_reference, request, name });
+    this.#keep({ key: entry.key, order: before.order, request, name });
     this.#register(request);
   }
 

@@ -79,7 +79,7 @@ svg { inline-size: 1.5rem; block-size: 1.5rem; fill: none; stroke: currentColor;
 .bad .badge { color: var(--danger); }
 label.field { display: grid; gap: .375rem; font-weight: 600; margin-block-end: .375rem; }
 .centred { align-self: center; }
-label, input { scroll-margin-block: 1rem 8rem; }
+label, input { scroll-margin-block: 1rem 12rem; }
 input.text {
   font: inherit; min-block-size: 3rem; inline-size: 100%; padding: .5rem .875rem; color: inherit; background: var(--surface);
   border: 1px solid var(--edge); border-radius: var(--radius); direction: ltr; unicode-bidi: plaintext;
