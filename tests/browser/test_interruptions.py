@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 import pytest
-from playwright.async_api import Request, expect
+from playwright.async_api import Request, Route, expect
 
 from browser.payer import MILLISECONDS, Counter, Payer
 from world import eventually
@@ -73,9 +73,9 @@ async def test_a_reload_before_the_answer_posts_the_same_again(payer: Payer) -> 
     asked = initiates(payer)
     gone = asyncio.Event()
 
-    async def lost(route: object) -> None:
+    async def lost(route: Route) -> None:
         await payer.page.unroute(f"**{INITIATE}")
-        await route.fetch()  # type: ignore[attr-defined]  # the server has it; the browser never hears of it
+        await route.fetch()  # the server has it; the browser never hears of it
         gone.set()
 
     await payer.page.route(f"**{INITIATE}", lost)

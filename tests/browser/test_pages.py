@@ -115,9 +115,7 @@ async def test_a_price_that_is_not_the_catalogues_is_said_politely(payer: Payer)
     payer.complaints.clear()
 
 
-async def test_a_payment_that_was_begun_elsewhere_is_followed_at_its_own_page(
-    payer: Payer, counter: Counter
-) -> None:
+async def test_a_payment_that_was_begun_elsewhere_is_followed_at_its_own_page(payer: Payer, counter: Counter) -> None:
     """Where we send payers on after a PSP's return, where the shop named no address."""
     answer = await counter.world.initiate(payment_method="fawry")
     draft_id = answer.json()["paymentDraftId"]
@@ -238,7 +236,9 @@ async def test_a_payer_who_wants_less_motion_gets_less(counter: Counter, chromiu
         await payer.opens()
         await payer.pays("mobile_wallet")
         await payer.sees("mobile_prompt")
-        duration = await payer.step.locator(".spin").evaluate("one => parseFloat(getComputedStyle(one).animationDuration)")
+        duration = await payer.step.locator(".spin").evaluate(
+            "one => parseFloat(getComputedStyle(one).animationDuration)"
+        )
         assert duration > 5
 
 

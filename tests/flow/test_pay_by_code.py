@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator

@@ -64,7 +64,7 @@ def test_what_is_served_is_one_module_of_all_modules() -> None:
     served = joined().body.decode()
     assert gzip.decompress(joined().packed).decode() == served
     assert not re.search(r"^\s*import\b|from ?\"\.", served, re.MULTILINE)
-    assert re.findall(r"^export.*$", served, re.MULTILINE) == ["export { QirshCheckout };"]
+    assert re.findall(r"\bexport\b.*", served) == ["export { QirshCheckout };"]
     assert "/**" not in served
 
 
@@ -100,5 +100,5 @@ def test_nothing_in_the_element_leads_to_another_host() -> None:
 def test_frames_may_show_what_comes_over_tls_alone_except_in_dev(dev: bool) -> None:  # noqa: FBT001  a parameter
     """A card form over plain http is nobody's."""
     rules = policy(["https://shop.example"], dev=dev)
-    assert ("http:" in rules.split()) is dev
+    assert ("http:" in re.split("[; ]", rules)) is dev
     assert "frame-ancestors 'self' https://shop.example" in rules

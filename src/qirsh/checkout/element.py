@@ -17,8 +17,11 @@ _COMMENT: Final = re.compile(r"^ *//[^\n]*\n|/\*\*.*?\*/\s*|(?<=[;,{]) // [^\n]*
 _IMPORT: Final = re.compile(r'^import \{[^}]*\} from "\./[a-z-]+\.js";\n', re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export (?=const|class|function|async)", re.MULTILINE)
 # Spaces that only people need. A string is matched before what is in it, and a line ends where it ended.
-_SPACE: Final = re.compile(r'("(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`)|^ +|\n(?=\n)| *([=?:&|<>(){},;!]) *|(?<=[{(,;])\n *', re.MULTILINE)
-
+_TEXT: Final = r'"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`'
+_SPACE: Final = re.compile(
+    rf"({_TEXT})|^ +|\n(?=\n)| *([=?:&|<>(){{}},;!]) *|(?<=[{{(,;])\n *",
+    re.MULTILINE,
+)
 _STYLE_SPACE: Final = re.compile(r"\s*([{};,])\s*|(?<=:) ")
 
 

@@ -23,8 +23,8 @@ _FILES: Final = {"shop.html": "text/html", "shop.css": "text/css", "shop.js": "t
 
 # The sandbox's card form stands in a frame, and is http here.
 _POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-src http: https:; "
-    "base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "frame-src http: https:; base-uri 'none'; form-action 'none'"
 )
 
 
@@ -32,27 +32,6 @@ def demo_shop(secrets: Sequence[str]) -> tuple[ControllerRouterHandler, ...]:
     """The shop's routes; announcements are believed when any of the secrets signed them."""
     delivered: OrderedDict[str, str] = OrderedDict()
     verifiers = [Webhook(secret) for secret in secrets]
-
-    @get("/", include_in_schema=False)
-    async def page() -> Response[bytes]:
-        return _file("shop.html")
-
-    @get("/demo/{name:str}", include_in_schema=False)
-    async def asset(name: str) -> Response[bytes]:
-        return _file(name) if name in _FILES else Response(b"", status_code=HTTPStatus.NOT_FOUND)
-
-    @get("/demo/products", include_in_schema=False)
-    async def products(request: Request[Any, Any, Any]) -> list[dict[str, object]]:
-        found = await request.app.state.services.store.products.page("", MAX_PRODUCTS)
-        return [
-            {
-                "id": product.id,
-                "name": product.name,
-                "prices": {currency: Money(price, currency).major for currency, price in product.prices.items()},
-            }
-            for product in found
-            if product.purchasable
-        ]
 
     @post("/demo/fulfilments", status_code=HTTPStatus.OK, include_in_schema=False)
     async def fulfilments(request: Request[Any, Any, Any]) -> Response[dict[str, bool]]:
@@ -90,6 +69,33 @@ def demo_shop(secrets: Sequence[str]) -> tuple[ControllerRouterHandler, ...]:
         return Response(f"Thank you for your order, {draft_id}.\n", media_type="text/plain", headers=headers)
 
     return page, asset, products, fulfilments, order, download
+
+
+@get("/", include_in_schema=False)
+async def page() -> Response[bytes]:
+    """The shop."""
+    return _file("shop.html")
+
+
+@get("/demo/{name:str}", include_in_schema=False)
+async def asset(name: str) -> Response[bytes]:
+    """Its script and style."""
+    return _file(name) if name in _FILES else Response(b"", status_code=HTTPStatus.NOT_FOUND)
+
+
+@get("/demo/products", include_in_schema=False)
+async def products(request: Request[Any, Any, Any]) -> list[dict[str, object]]:
+    """What it sells, and for how much."""
+    found = await request.app.state.services.store.products.page("", MAX_PRODUCTS)
+    return [
+        {
+            "id": product.id,
+            "name": product.name,
+            "prices": {currency: Money(price, currency).major for currency, price in product.prices.items()},
+        }
+        for product in found
+        if product.purchasable
+    ]
 
 
 def _line(entry: Mapping[str, Any]) -> dict[str, object]:
