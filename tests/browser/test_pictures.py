@@ -133,7 +133,7 @@ async def refunded(payer: Payer, _: Counter, locale: str) -> None:
     await payer.world.act(draft_id, "refund", amount_minor=1250)
     await payer.world.becomes(draft_id, "partially_refunded")
     await payer.page.reload()
-    await payer.sees("partially_refunded")
+    await payer.sees("refunded")
 
 
 async def dead_end(payer: Payer, _: Counter, locale: str) -> None:

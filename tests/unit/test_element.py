@@ -54,8 +54,7 @@ def test_every_sentence_is_said_somewhere_and_every_one_that_is_said_is_there() 
     assert said <= known
     built = {name for name in known if name.startswith(("reason_", "hint_"))}
     by_code = {"price_mismatch", "too_many_requests", "gateway_unavailable", "invalid_request"}
-    by_state = {"refunded", "partially_refunded"}
-    assert known - said - quoted - built - by_code - by_state == set()
+    assert known - said - quoted - built - by_code == set()
 
 
 def test_what_is_served_is_one_module_of_all_modules() -> None:

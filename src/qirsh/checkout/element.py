@@ -8,8 +8,8 @@ from importlib.resources import files
 from typing import Final
 
 MODULES: Final = (
-    *("dom", "strings", "style", "memory", "client"),
-    *("shell", "faces", "actions", "form", "qirsh-checkout"),
+    *("dom", "strings", "style", "memory", "client", "attributes"),
+    *("shell", "faces", "scene", "code", "actions", "form", "qirsh-checkout"),
 )
 """Each after those it imports."""
 

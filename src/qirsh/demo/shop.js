@@ -65,7 +65,11 @@ for (const name of ["qirsh-action", "qirsh-completed", "qirsh-failed"]) {
 }
 find("checkout").append(checkout);
 
-/** Another choice is another page, which the payer can come back to. @param {Record<string, string>} changes */
+/**
+ * Another choice is another page, which the payer can come back to.
+ *
+ * @param {Record<string, string>} changes
+ */
 function go(changes) {
   location.search = `${new URLSearchParams({ product: chosen.id, currency, locale: language, ...changes })}`;
 }
@@ -85,7 +89,11 @@ function card({ id, name, prices }) {
 
 let followed = "";
 
-/** Show what is known of a draft, and go on while it is the one. @param {string | null} draft */
+/**
+ * Show what is known of a draft, and go on while it is the one.
+ *
+ * @param {string | null} draft
+ */
 async function follow(draft) {
   if (!draft || draft === followed) return;
   followed = draft;
@@ -96,7 +104,10 @@ async function follow(draft) {
   }
 }
 
-/** @param {string} draft @param {{ delivered: boolean, journal: Record<string, string>[], announcements: Record<string, string>[] }} order */
+/**
+ * @param {string} draft
+ * @param {{ delivered: boolean, journal: Record<string, string>[], announcements: Record<string, string>[] }} order
+ */
 function show(draft, { delivered, journal, announcements }) {
   find("order").hidden = false;
   const said = words[delivered ? "delivered" : "waits"];

@@ -1,29 +1,12 @@
 // What the payer must do next: one face for each payment action.
 
 import { make } from "./dom.js";
-import { link, main, quiet, spinner, verdict, warning } from "./faces.js";
-import { latin } from "./strings.js";
+import { askCode } from "./code.js";
+import { link, main, quiet, spinner, verdict } from "./faces.js";
+import { another, countdown, declined, reason } from "./scene.js";
 
-/** @typedef {import("./client.js").Status} Status */
+/** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./shell.js").Face} Face */
-/** @typedef {import("./shell.js").Shell} Shell */
-
-/**
- * What a face needs to know and may ask for.
- *
- * @typedef {object} Scene
- * @property {Shell} shell
- * @property {Status} status
- * @property {boolean} fresh the payer asked for it just now
- * @property {string} money the amount, as it is written
- * @property {() => void} again the same method once more, as a new try
- * @property {(() => void) | null} another back to the methods; null where the purchase was not begun here
- * @property {() => void} returned the frame came back from the PSP
- * @property {(url: string) => void} leave go there with the whole page
- * @property {(otp: string) => Promise<import("./client.js").Answer>} handIn
- * @property {(status: Status) => void} stands the status was told in an answer
- * @property {string} print the address of a page to print
- */
 
 /** The name of our frames: a page that finds it as its own knows that it stands in one. */
 export const FRAME = "qirsh-payment";
@@ -37,7 +20,11 @@ export const ACTIONS = {
   otp_token: askCode,
 };
 
-/** The face for how a draft waits; a polite one where this page does not know the action. @param {Scene} scene */
+/**
+ * The face for how a draft waits; a polite one where this page does not know the action.
+ *
+ * @param {Scene} scene
+ */
 export function faceOf(scene) {
   const face = ACTIONS[scene.status.paymentAction ?? ""];
   const { language } = scene.shell;
@@ -53,7 +40,11 @@ export function faceOf(scene) {
   };
 }
 
-/** @param {{ url: string, display: string }} data @param {Scene} scene @returns {Face} */
+/**
+ * @param {{ url: string, display: string }} data
+ * @param {Scene} scene
+ * @returns {Face}
+ */
 function goThere({ url, display }, scene) {
   const { language } = scene.shell;
   if (display === "iframe" && !scene.status.reason) return frame(url, scene);
@@ -71,7 +62,11 @@ function goThere({ url, display }, scene) {
   };
 }
 
-/** @param {string} url @param {Scene} scene @returns {Face} */
+/**
+ * @param {string} url
+ * @param {Scene} scene
+ * @returns {Face}
+ */
 function frame(url, scene) {
   const { language, leaving } = scene.shell;
   const title = language.say("framed");
@@ -96,7 +91,11 @@ function frame(url, scene) {
   };
 }
 
-/** @param {{ image: string }} data @param {Scene} scene @returns {Face} */
+/**
+ * @param {{ image: string }} data
+ * @param {Scene} scene
+ * @returns {Face}
+ */
 function showCode({ image }, scene) {
   const { language } = scene.shell;
   return {
@@ -116,7 +115,11 @@ function showCode({ image }, scene) {
   };
 }
 
-/** @param {{ code: string, biller: string, amount: string }} data @param {Scene} scene @returns {Face} */
+/**
+ * @param {{ code: string, biller: string, amount: string }} data
+ * @param {Scene} scene
+ * @returns {Face}
+ */
 function showReference({ code, biller, amount }, scene) {
   const { language } = scene.shell;
   const money = language.money(amount, scene.status.currency);
@@ -151,8 +154,12 @@ function showReference({ code, biller, amount }, scene) {
   };
 }
 
-/** @param {{ phone: string, wallet: string }} data @param {Scene} scene @returns {Face} */
-function waitForPhone({ phone, wallet }, scene) {
+/**
+ * @param {{ phone: string }} data
+ * @param {Scene} scene
+ * @returns {Face}
+ */
+function waitForPhone({ phone }, scene) {
   const { language } = scene.shell;
   if (scene.status.reason) return refused(scene, scene.again);
   return {
@@ -160,7 +167,7 @@ function waitForPhone({ phone, wallet }, scene) {
     title: language.say("prompt"),
     sign: "vodafone_cash",
     body: [
-      make("p", {}, language.say("prompt_text", { wallet, phone: `\u2066${phone}\u2069`, amount: scene.money })),
+      make("p", {}, language.say("prompt_text", { phone: `\u2066${phone}\u2069`, amount: scene.money })),
       spinner(),
       countdown(scene),
     ],
@@ -168,69 +175,25 @@ function waitForPhone({ phone, wallet }, scene) {
   };
 }
 
-/** @param {{ digits: number }} data @param {Scene} scene @returns {Face} */
-function askCode({ digits }, scene) {
-  const { language } = scene.shell;
-  const hint = language.say("otp_hint", { digits: language.number(digits) });
-  const input = make("input", {
-    ...{ class: "text otp", name: "otp", inputmode: "numeric", autocomplete: "one-time-code" },
-    ...{ maxlength: digits, size: digits, "aria-describedby": "otp-note", "aria-label": language.say("otp"), required: true },
-  });
-  const note = make("p", { id: "otp-note", class: "quiet small" }, hint);
-  const said = make("p", { class: "error", role: "alert" });
-  let busy = false;
-  const submit = async () => {
-    const otp = latin(input.value).trim();
-    if (busy) return;
-    input.setAttribute("aria-invalid", "false");
-    said.textContent = "";
-    if (otp.length !== digits || /\D/.test(otp)) return wrong(hint);
-    busy = true;
-    scene.shell.busy(true);
-    try {
-      const answer = await scene.handIn(otp);
-      if (answer.status === 200) {
-        scene.shell.tell(language.say("by_itself"));
-        note.textContent = language.say("by_itself");
-        scene.stands(answer.body);
-      } else wrong(refusal(answer, scene));
-    } catch {
-      wrong(language.say("otp_later"));
-    }
-    busy = false;
-    scene.shell.busy(false);
-  };
-  /** @param {string} sentence */
-  const wrong = (sentence) => {
-    said.textContent = sentence;
-    input.setAttribute("aria-invalid", "true");
-    input.select();
-    input.focus();
-  };
-  return {
-    name: "otp_token",
-    title: language.say("otp"),
-    body: [
-      declined(scene),
-      input,
-      note,
-      said,
-      countdown(scene),
-    ],
-    submit,
-    main: main(language.say("otp_button")),
-    below: another(scene),
-  };
-}
-
-/** A try that was refused, where another may follow. @param {Scene} scene @param {() => void} again @returns {Face} */
+/**
+ * A try that was refused, where another may follow.
+ *
+ * @param {Scene} scene
+ * @param {() => void} again
+ * @returns {Face}
+ */
 function refused(scene, again) {
   const { language } = scene.shell;
   const more = { bad: true, main: main(language.say("again"), again), below: another(scene) };
   return verdict("declined", "failed", language.say("failed"), [reason(scene)], more);
 }
 
-/** A draft that is dead. @param {Scene} scene @returns {Face} */
+/**
+ * A draft that is dead.
+ *
+ * @param {Scene} scene
+ * @returns {Face}
+ */
 export function failed(scene) {
   const { language } = scene.shell;
   const expired = scene.status.reason === "expired";
@@ -241,48 +204,10 @@ export function failed(scene) {
   return verdict(expired ? "expired" : "failed", expired ? "late" : "failed", title, sentences, { bad: true, main: other, below: again });
 }
 
-/** @param {import("./client.js").Answer} answer @param {Scene} scene */
-function refusal({ status, body }, { shell: { language } }) {
-  if (body.code === "code_refused" && body.tries_left) return language.say("otp_wrong", { left: language.number(body.tries_left) });
-  if (body.code.startsWith("code_")) return language.say("otp_over");
-  return language.say(status >= 500 ? "otp_later" : "problem");
-}
-
-/** Why a try was refused, in the payer's words. @param {Scene} scene */
-function reason({ status, shell: { language } }) {
-  const name = `reason_${status.reason}`;
-  return language.say(language.has(name) ? name : "reason_unknown");
-}
-
-/** @param {Scene} scene */
-function declined(scene) {
-  return scene.status.reason ? warning(reason(scene)) : null;
-}
-
-/** @param {Scene} scene */
-function another(scene) {
-  return scene.another && link(scene.shell.language.say("another"), scene.another);
-}
-
-/** How long the payer has: a clock for hours, a date for days. @param {Scene} scene */
-function countdown({ shell, status }) {
-  const { language } = shell;
-  const end = new Date(status.expiresAt ?? "");
-  if (Number.isNaN(end.getTime())) return null;
-  if (end.getTime() - Date.now() > 86_400_000) return quiet(language.say("until", { time: language.time(end) }));
-  const clock = make("bdi");
-  const tick = () => {
-    const seconds = Math.max(0, Math.round((end.getTime() - Date.now()) / 1000));
-    const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
-    clock.textContent = parts.slice(parts[0] ? 0 : 1).map((part) => language.number(part, 2)).join(":");
-  };
-  tick();
-  const timer = setInterval(tick, 1000);
-  shell.leaving.signal.addEventListener("abort", () => clearInterval(timer));
-  return make("p", { class: "quiet small clock", role: "timer" }, `${language.say("left")} `, clock);
-}
-
-/** @param {string} text @param {HTMLElement} shown is selected where the clipboard is closed to us */
+/**
+ * @param {string} text
+ * @param {HTMLElement} shown is selected where the clipboard is closed to us
+ */
 async function copied(text, shown) {
   try {
     await navigator.clipboard.writeText(text);

@@ -45,13 +45,23 @@ export class Client {
     this.server = server;
   }
 
-  /** @param {string} productId @param {string} currency @param {Told} told @param {AbortSignal} signal */
+  /**
+   * @param {string} productId
+   * @param {string} currency
+   * @param {Told} told
+   * @param {AbortSignal} signal
+   */
   methods(productId, currency, told, signal) {
     const query = new URLSearchParams({ product_id: productId, ...(currency && { currency }) });
     return this.#insist(`methods?${query}`, told, signal);
   }
 
-  /** @param {string} draft @param {string} token @param {string} otp @param {AbortSignal} signal */
+  /**
+   * @param {string} draft
+   * @param {string} token
+   * @param {string} otp
+   * @param {AbortSignal} signal
+   */
   handIn(draft, token, otp, signal) {
     return this.#ask(`${draft}/otp`, signal, { token, otp });
   }
@@ -145,7 +155,7 @@ export class Client {
       body: body ? JSON.stringify(body) : undefined,
       credentials: "omit",
       cache: "no-store",
-      signal: /** @type {any} */ (AbortSignal).any([signal, AbortSignal.timeout(PATIENCE)]),
+      signal: either(signal),
     });
     return {
       status: response.status,
@@ -155,6 +165,17 @@ export class Client {
       replayed: response.headers.has("Idempotent-Replayed"),
     };
   }
+}
+
+/**
+ * The signal, or no patience any more. (The types of older compilers know neither function.)
+ *
+ * @param {AbortSignal} signal
+ * @returns {AbortSignal}
+ */
+function either(signal) {
+  const signals = /** @type {any} */ (AbortSignal);
+  return signals.any([signal, signals.timeout(PATIENCE)]);
 }
 
 /**
@@ -190,7 +211,11 @@ function until(target, event, signal, seconds) {
   });
 }
 
-/** Ends with the signal, or as soon as the page is hidden. @param {AbortSignal} signal */
+/**
+ * Ends with the signal, or as soon as the page is hidden.
+ *
+ * @param {AbortSignal} signal
+ */
 function whenHidden(signal) {
   const hidden = new AbortController();
   const listening = { signal: hidden.signal };

@@ -22,7 +22,7 @@ export function make(tag, attributes = {}, ...children) {
       if (name === "class") element.setAttribute("part", `${value}`); // what we style, a shop may style
     }
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  for (const child of children) if (child) element.append(child);
   return element;
 }
 

@@ -5,12 +5,20 @@ import { make } from "./dom.js";
 /** @typedef {import("./shell.js").Face} Face */
 /** @typedef {import("./strings.js").Language} Language */
 
-/** The main button; without `onclick` it submits the step. @param {string} text @param {() => void} [onclick] */
+/**
+ * The main button; without `onclick` it submits the step.
+ *
+ * @param {string} text
+ * @param {() => void} [onclick]
+ */
 export function main(text, onclick) {
   return make("button", { class: "button", type: onclick ? "button" : "submit", onclick }, text);
 }
 
-/** @param {string} text @param {() => void} onclick */
+/**
+ * @param {string} text
+ * @param {() => void} onclick
+ */
 export function link(text, onclick) {
   return make("button", { class: "link", type: "button", onclick }, text);
 }
@@ -29,7 +37,14 @@ export function spinner() {
   return make("div", { class: "spin" });
 }
 
-/** Something is under way. @param {string} name @param {string} title @param {string} text @returns {Face} */
+/**
+ * Something is under way.
+ *
+ * @param {string} name
+ * @param {string} title
+ * @param {string} text
+ * @returns {Face}
+ */
 export function waiting(name, title, text = "") {
   return { name, title, silent: true, body: [make("div", { class: "centre" }, spinner(), text ? quiet(text) : null)] };
 }
@@ -44,6 +59,7 @@ export function waiting(name, title, text = "") {
  * @param {Partial<Face> & { slot?: string }} [more] `slot`: where the shop's page may add something
  * @returns {Face}
  */
-export function verdict(name, sign, title, sentences, { slot, ...more } = {}) {
+export function verdict(name, sign, title, sentences, more = {}) {
+  const { slot } = more;
   return { name, title, sign, body: [...sentences.map(quiet), slot ? make("slot", { name: slot }) : null], ...more };
 }

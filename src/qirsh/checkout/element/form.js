@@ -11,7 +11,11 @@ import { latin } from "./strings.js";
 const FIELDS = ["payer.phone"];
 const MOBILE = /^(?:\+20|0020|0)(1[0125]\d{8})$/;
 
-/** The offers that this page can take: in one currency, the first unless the page names one. @param {Offer[]} offers */
+/**
+ * The offers that this page can take: in one currency, the first unless the page names one.
+ *
+ * @param {Offer[]} offers
+ */
 export function possible(offers) {
   return offers.filter(
     ({ currency, fields }) => currency === offers[0].currency && fields.every((field) => FIELDS.includes(field)),
@@ -41,7 +45,10 @@ export class Form {
     this.paid = paid;
   }
 
-  /** @param {string | null} [problem] what went wrong before @returns {import("./shell.js").Face} */
+  /**
+   * @param {string | null} [problem] what went wrong before
+   * @returns {import("./shell.js").Face}
+   */
   face(problem = null) {
     const { language } = this.shell;
     const label = make("label", { class: "field", for: "phone" }, language.say("phone"), this.#phone);
@@ -65,7 +72,11 @@ export class Form {
     };
   }
 
-  /** Choose by the method's name, where it is offered. @param {string} method */
+  /**
+   * Choose by the method's name, where it is offered.
+   *
+   * @param {string} method
+   */
   choose(method) {
     const index = this.offers.findIndex((offer) => offer.payment_method === method);
     if (index >= 0) this.#choose(index);
@@ -80,14 +91,21 @@ export class Form {
     this.paid(offer, { phone: `0${match[1]}` });
   }
 
-  /** Something is wrong with the phone number. @param {string} sentence */
+  /**
+   * Something is wrong with the phone number.
+   *
+   * @param {string} sentence
+   */
   complain(sentence) {
     this.#wrong.textContent = sentence;
     this.#phone.setAttribute("aria-invalid", "true");
     this.#phone.focus();
   }
 
-  /** @param {Offer} offer @param {number} index */
+  /**
+   * @param {Offer} offer
+   * @param {number} index
+   */
   #row(offer, index) {
     const { language } = this.shell;
     const hint = `hint_${offer.payment_method}`;

@@ -1,6 +1,7 @@
 // <qirsh-checkout product-id="…" amount="300.00" currency="EGP" locale="ar">: takes one payment. docs/checkout.md.
 
 import { FRAME, faceOf, failed } from "./actions.js";
+import { ATTRIBUTES, attributesOf } from "./attributes.js";
 import { Client } from "./client.js";
 import { main, link, verdict, waiting } from "./faces.js";
 import { Form, possible } from "./form.js";
@@ -12,18 +13,13 @@ import { Language } from "./strings.js";
 /** @typedef {import("./client.js").Offer} Offer */
 
 const HERE = new URL(import.meta.url).origin;
-const AMOUNT = /^\d{1,12}(\.\d{1,3})?$/;
-const LOCALE = /^[a-z]{2}(-[A-Z]{2})?$/;
-const WATCHED = [
-  ...["product-id", "amount", "currency", "quantity", "order-reference", "payment-draft-id"],
-  ...["server", "locale", "return-url"],
-];
 
 export class QirshCheckout extends HTMLElement {
-  static observedAttributes = WATCHED;
+  static observedAttributes = ATTRIBUTES;
 
   #shell = new Shell(this);
   #run = new AbortController();
+  #wanted = attributesOf(this, HERE);
   #client = new Client(HERE);
   #memory = new Memory([]);
   /** @type {import("./memory.js").Entry | null} */
@@ -78,23 +74,22 @@ export class QirshCheckout extends HTMLElement {
 
   #open() {
     const { signal } = this.#begin();
-    const language = new Language(this.#attribute("locale") || document.documentElement.lang || navigator.language);
+    const { draft, facts, amount, currency, locale, whole } = this.#wanted;
+    const language = new Language(locale);
     this.#shell.dress(language);
     if (window.name === FRAME && window !== window.parent) return this.#handBack();
-    const [productId, amount, currency] = this.#facts();
-    const draft = this.#attribute("payment-draft-id");
-    if ((!draft && !productId) || (amount && !currency)) {
-      console.error("qirsh-checkout: product-id is missing, or currency beside amount");
+    if (!whole) {
+      console.error("qirsh-checkout: it needs product-id, and currency beside amount");
       return this.#deadEnd("invalid_request");
     }
-    this.#memory = new Memory([this.#client.server, draft, ...this.#facts()]);
+    this.#memory = new Memory(facts);
     this.#entry = this.#memory.read();
     window.addEventListener("storage", (event) => this.#elsewhere(event), { signal });
     window.addEventListener("offline", () => this.#net(true), { signal });
     window.addEventListener("online", () => this.#net(true), { signal });
     // A page that comes back by the back button was frozen in the middle of a step.
     window.addEventListener("pageshow", (event) => event.persisted && this.#restart(), { signal });
-    this.#shell.price(language.pick(this.#entry?.name), AMOUNT.test(amount) ? language.money(amount, currency) : "");
+    this.#shell.price(language.pick(this.#entry?.name), amount ? language.money(amount, currency) : "");
     const known = draft || this.#entry?.draft;
     if (known) this.#follow(known);
     else if (this.#entry?.request) this.#register(this.#entry.request); // its answer was lost: the same key asks again
@@ -105,25 +100,30 @@ export class QirshCheckout extends HTMLElement {
   #begin() {
     this.#run.abort();
     this.#run = new AbortController();
-    this.#client = new Client(this.#attribute("server").replace(/\/+$/, "") || HERE);
+    this.#wanted = attributesOf(this, HERE);
+    this.#client = new Client(this.#wanted.server);
     this.#busy = false;
     this.#form = null;
     this.#drawn = "";
     return this.#run;
   }
 
-  /** Show the methods. @param {string | null} [problem] what went wrong before */
+  /**
+   * Show the methods.
+   *
+   * @param {string | null} [problem] what went wrong before
+   */
   async #offer(problem = null) {
     const { signal } = this.#run;
     const { language } = this.#shell;
     this.#busy = false;
     this.#drawn = "";
     // Kept before anybody can press: tabs that press at once press with one key.
-    if (!this.#entry) this.#keep(newTry(this.#facts()[4]));
+    if (!this.#entry) this.#keep(newTry(this.#wanted.order));
     if (!this.#form) {
-      const [productId, , currency] = this.#facts();
-      this.#shell.show(() => waiting("loading", language.say("wait")));
-      const answer = await this.#client.methods(productId, currency, this.#hears(), signal).catch(() => null);
+      const { product, currency } = this.#wanted;
+      this.#show(() => waiting("loading", this.#say("wait")));
+      const answer = await this.#client.methods(product, currency, this.#hears(), signal).catch(() => null);
       if (!answer || signal.aborted) return;
       if (answer.status !== 200) return this.#deadEnd(answer.body.code);
       const offers = possible(answer.body.methods);
@@ -133,7 +133,7 @@ export class QirshCheckout extends HTMLElement {
       this.#shell.price(language.pick(answer.body.name), "");
     }
     const form = this.#form;
-    this.#shell.show(() => form.face(problem));
+    this.#show(() => form.face(problem));
   }
 
   /**
@@ -145,19 +145,18 @@ export class QirshCheckout extends HTMLElement {
    */
   #pay(offer, payer, name) {
     if (this.#busy) return;
-    const [productId, , , quantity] = this.#facts();
+    const { product, quantity, back, told } = this.#wanted;
     const before = /** @type {import("./memory.js").Entry} */ (this.#memory.read() ?? this.#entry);
-    const locale = this.#attribute("locale");
     const wanted = {
-      product_id: productId,
+      product_id: product,
       product_amount: this.#priceOf(offer),
       currency: offer.currency,
       payment_method: offer.payment_method,
-      quantity: Number(quantity || 1),
+      quantity,
       order_reference: before.order,
       payer,
-      return_url: this.#returnUrl(),
-      locale: LOCALE.test(locale) ? locale : this.#shell.language.code,
+      return_url: back,
+      locale: told,
     };
     const { idempotency_key: key, ...asked } = before.request ?? {};
     const same = JSON.stringify(asked) === JSON.stringify(wanted);
@@ -167,11 +166,14 @@ export class QirshCheckout extends HTMLElement {
     this.#register(request);
   }
 
-  /** Post what is kept, until it is known what became of it. @param {Record<string, any>} request */
+  /**
+   * Post what is kept, until it is known what became of it.
+   *
+   * @param {Record<string, any>} request
+   */
   async #register(request) {
     const { signal } = this.#run;
-    const { language } = this.#shell;
-    const ask = () => this.#shell.show(() => waiting("asking", language.say("wait")));
+    const ask = () => this.#show(() => waiting("asking", this.#say("wait")));
     this.#busy = true;
     this.#shell.busy(true);
     const slow = setTimeout(ask, this.#shell.face === "methods" ? 1500 : 0);
@@ -192,7 +194,10 @@ export class QirshCheckout extends HTMLElement {
     this.#follow(paymentDraftId);
   }
 
-  /** @param {import("./client.js").Answer} answer @param {Record<string, any>} request */
+  /**
+   * @param {import("./client.js").Answer} answer
+   * @param {Record<string, any>} request
+   */
   #refused({ body }, request) {
     const { language } = this.#shell;
     const { code, retry, reason } = body;
@@ -207,15 +212,18 @@ export class QirshCheckout extends HTMLElement {
     }
     if (/^pr/.test(code)) return this.#deadEnd(code); // the product, or its price
     const about = code.replace("misconfigured", "unavailable");
-    this.#offer(language.say(language.has(about) ? about : "problem"));
-    if (body.errors?.[0].pointer === "#/payer/phone") this.#form?.complain(language.say("phone_wrong"));
+    this.#offer(this.#say(language.has(about) ? about : "problem"));
+    if (body.errors?.[0].pointer === "#/payer/phone") this.#form?.complain(this.#say("phone_wrong"));
   }
 
-  /** Show how a draft stands, and each change of it. @param {string} draft */
+  /**
+   * Show how a draft stands, and each change of it.
+   *
+   * @param {string} draft
+   */
   async #follow(draft) {
     const { signal } = this.#run;
-    const { language } = this.#shell;
-    if (!this.#drawn) this.#shell.show(() => waiting("checking", language.say("checking"), language.say("by_itself")));
+    if (!this.#drawn) this.#show(() => waiting("checking", this.#say("checking"), this.#say("by_itself")));
     const told = {
       ...this.#hears(),
       stands: (/** @type {Status} */ status) => this.#stands(status, false),
@@ -224,7 +232,10 @@ export class QirshCheckout extends HTMLElement {
     await this.#client.follow(draft, told, signal).catch(() => {}); // it ends with the signal alone
   }
 
-  /** @param {Status} status @param {boolean} fresh the payer asked for it just now */
+  /**
+   * @param {Status} status
+   * @param {boolean} fresh the payer asked for it just now
+   */
   #stands(status, fresh) {
     const { paymentDraftId, paymentAction, actionData, expiresAt } = status;
     // A wrong code is told where it was typed: drawn anew, the step would lose that, and what is being typed.
@@ -238,38 +249,45 @@ export class QirshCheckout extends HTMLElement {
     switch (status.status) {
       case "awaiting_user_action":
         this.#emit("qirsh-action", { paymentDraftId, paymentAction, actionData, expiresAt });
-        return this.#shell.show(() => faceOf(this.#scene({ ...status, reason }, money, fresh)));
+        return this.#show(() => faceOf(this.#scene({ ...status, reason }, money, fresh)));
       case "completed":
         return this.#completed(status, money);
       case "failed":
         this.#emit("qirsh-failed", { paymentDraftId, reason });
-        return this.#shell.show(() => failed(this.#scene(status, money, false)));
+        return this.#show(() => failed(this.#scene(status, money, false)));
       case "refunded":
       case "partially_refunded": {
         const refunded = language.money(status.refunded, status.currency);
-        const sentences = [language.say("refunded_text", { refunded })];
-        return this.#shell.show(() => verdict(status.status, "back", language.say(status.status), sentences));
+        const sentences = [this.#say("refunded_text", { refunded })];
+        return this.#show(() => verdict("refunded", "back", this.#say("refunded"), sentences));
       }
       default:
-        return this.#shell.show(() => waiting("asking", language.say("wait")));
+        return this.#show(() => waiting("asking", this.#say("wait")));
     }
   }
 
-  /** @param {Status} status @param {string} money */
+  /**
+   * @param {Status} status
+   * @param {string} money
+   */
   #completed({ paymentDraftId, amount, currency }, money) {
-    const { language } = this.#shell;
     const entry = this.#entry;
     // The request holds the payer's phone, and has no more use.
     if (entry) this.#keep({ key: entry.key, order: entry.order, name: entry.name, draft: paymentDraftId, ended: Date.now() });
     this.#run.abort();
     this.#emit("qirsh-completed", { paymentDraftId, orderReference: entry?.order ?? null, amount, currency });
-    const [productId, , , , order] = this.#facts();
-    const below = productId && !order ? link(language.say("done_again"), () => this.reset()) : null;
-    const sentences = [language.say("done_text", { amount: money })];
-    this.#shell.show(() => verdict("completed", "done", language.say("done"), sentences, { below, slot: "completed" }));
+    const { product, order } = this.#wanted;
+    const below = product && !order ? link(this.#say("done_again"), () => this.reset()) : null;
+    const sentences = [this.#say("done_text", { amount: money })];
+    this.#show(() => verdict("completed", "done", this.#say("done"), sentences, { below, slot: "completed" }));
   }
 
-  /** @param {Status} status @param {string} money @param {boolean} fresh @returns {import("./actions.js").Scene} */
+  /**
+   * @param {Status} status
+   * @param {string} money
+   * @param {boolean} fresh
+   * @returns {import("./actions.js").Scene}
+   */
   #scene(status, money, fresh) {
     const { signal } = this.#run;
     return {
@@ -307,38 +325,49 @@ export class QirshCheckout extends HTMLElement {
     this.#keep({ ...newTry(order), name });
   }
 
-  /** The frame came back: its payment may be decided any moment, or not be made at all. @param {Status} status @param {string} money */
+  /**
+   * The frame came back: its payment may be decided any moment, or not be made at all.
+   *
+   * @param {Status} status
+   * @param {string} money
+   */
   #returned(status, money) {
-    const { language } = this.#shell;
-    const open = () => this.#shell.show(() => faceOf(this.#scene({ ...status, reason: null }, money, false)));
-    this.#shell.show(() => ({
-      ...waiting("checking", language.say("checking"), language.say("by_itself")),
-      main: main(language.say("framed"), open),
-      below: link(language.say("another"), () => this.#another()),
+    const open = () => this.#show(() => faceOf(this.#scene({ ...status, reason: null }, money, false)));
+    this.#show(() => ({
+      ...waiting("checking", this.#say("checking"), this.#say("by_itself")),
+      main: main(this.#say("framed"), open),
+      below: link(this.#say("another"), () => this.#another()),
     }));
   }
 
   #gone() {
-    if (!this.#attribute("payment-draft-id")) return this.reset();
+    if (!this.#wanted.draft) return this.reset();
     this.#deadEnd("gone");
   }
 
   /** We stand in our own frame, sent back from a PSP: the page around us goes on. */
   #handBack() {
-    const { language } = this.#shell;
-    this.#shell.show(() => waiting("handed_back", language.say("checking"), language.say("by_itself")));
+    this.#show(() => waiting("handed_back", this.#say("checking"), this.#say("by_itself")));
     window.parent.postMessage({ qirsh: "returned" }, "*"); // it says nothing that anybody may not know
   }
 
-  /** Nothing more can be done here. @param {string} code */
+  /**
+   * Nothing more can be done here.
+   *
+   * @param {string} code
+   */
   #deadEnd(code) {
     const { language } = this.#shell;
-    const sentence = language.say(language.has(code) ? code : "nothing_text");
-    const reload = main(language.say("reload"), () => location.reload());
-    this.#shell.show(() => verdict("dead_end", "late", language.say("nothing"), [sentence], { bad: true, main: reload }));
+    const sentence = this.#say(language.has(code) ? code : "nothing_text");
+    const reload = main(this.#say("reload"), () => location.reload());
+    this.#show(() => verdict("dead_end", "late", this.#say("nothing"), [sentence], { bad: true, main: reload }));
   }
 
-  /** Another tab has gone on with this purchase. @param {StorageEvent} event */
+  /**
+   * Another tab has gone on with this purchase.
+   *
+   * @param {StorageEvent} event
+   */
   #elsewhere({ key }) {
     if (key !== this.#memory.name) return;
     const draft = this.#memory.read()?.draft;
@@ -351,17 +380,38 @@ export class QirshCheckout extends HTMLElement {
     this.#memory.write({ ...entry, page: location.href });
   }
 
+  /**
+   * Show a step.
+   *
+   * @param {() => import("./shell.js").Face} made
+   */
+  #show(made) {
+    this.#shell.show(made);
+  }
+
+  /**
+   * @param {string} name
+   * @param {Record<string, string>} [values]
+   */
+  #say(name, values) {
+    return this.#shell.language.say(name, values);
+  }
+
   #hears() {
     return { lost: () => this.#net(false), heard: () => this.#net(true) };
   }
 
   /** @param {boolean} answers */
   #net(answers) {
-    const { language } = this.#shell;
-    this.#shell.net(!navigator.onLine ? language.say("offline") : answers ? "" : language.say("lost"));
+    this.#shell.net(!navigator.onLine ? this.#say("offline") : answers ? "" : this.#say("lost"));
   }
 
-  /** Each once for a draft. @param {string} name @param {Record<string, any>} detail */
+  /**
+   * Each once for a draft.
+   *
+   * @param {string} name
+   * @param {Record<string, any>} detail
+   */
   #emit(name, detail) {
     const told = JSON.stringify([name, detail]);
     if (told === this.#told) return;
@@ -369,25 +419,13 @@ export class QirshCheckout extends HTMLElement {
     this.dispatchEvent(new CustomEvent(name, { bubbles: true, composed: true, detail }));
   }
 
-  /** What makes it this purchase: product, amount, currency, quantity and order, as the page wrote them. */
-  #facts() {
-    return ["product-id", "amount", "currency", "quantity", "order-reference"].map((name) => this.#attribute(name));
-  }
-
-  /** @param {string} name */
-  #attribute(name) {
-    return (this.getAttribute(name) ?? "").trim();
-  }
-
-  /** What the payer is shown and the server compares: the page's amount, else the catalogue's. @param {Offer} offer */
+  /**
+   * What the payer is shown and the server compares: the page's amount, else the catalogue's.
+   *
+   * @param {Offer} offer
+   */
   #priceOf(offer) {
-    return this.#facts()[1] || offer.amount;
-  }
-
-  /** Where the payer comes back to: our own pages have an address of their own for that. */
-  #returnUrl() {
-    const here = location.origin === this.#client.server ? "" : location.href.split("#")[0];
-    return this.#attribute("return-url") || here || null;
+    return this.#wanted.amount || offer.amount;
   }
 }
 

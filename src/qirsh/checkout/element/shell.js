@@ -41,7 +41,11 @@ export class Shell {
     this.root.append(this.#card);
   }
 
-  /** Speak a language, with nothing shown yet. @param {Language} language */
+  /**
+   * Speak a language, with nothing shown yet.
+   *
+   * @param {Language} language
+   */
   dress(language) {
     this.language = language;
     this.#card.lang = language.code;
@@ -52,13 +56,20 @@ export class Shell {
     this.#amount.textContent = "";
   }
 
-  /** @param {string} product @param {string} amount as it is written for the payer */
+  /**
+   * @param {string} product
+   * @param {string} amount as it is written for the payer
+   */
   price(product, amount) {
     if (product) this.#product.textContent = product;
     if (amount) this.#amount.replaceChildren(make("bdi", {}, amount));
   }
 
-  /** Show one step in place of the other. @param {() => Face} made what it starts ends with `leaving` */
+  /**
+   * Show one step in place of the other.
+   *
+   * @param {() => Face} made what it starts ends with `leaving`
+   */
   show(made) {
     this.leaving.abort();
     this.leaving = new AbortController();
@@ -86,12 +97,20 @@ export class Shell {
     if (!face.silent) this.#quiet = false;
   }
 
-  /** Say it to who cannot see it. @param {string} sentence */
+  /**
+   * Say it to who cannot see it.
+   *
+   * @param {string} sentence
+   */
   tell(sentence) {
     this.#said.textContent = sentence;
   }
 
-  /** How the connection fares; an empty sentence is a connection. @param {string} sentence */
+  /**
+   * How the connection fares; an empty sentence is a connection.
+   *
+   * @param {string} sentence
+   */
   net(sentence) {
     if (this.#net.textContent === sentence) return;
     this.#net.hidden = !sentence;
@@ -99,7 +118,11 @@ export class Shell {
     if (sentence) this.tell(sentence);
   }
 
-  /** The main button works, or waits. @param {boolean} busy */
+  /**
+   * The main button works, or waits.
+   *
+   * @param {boolean} busy
+   */
   busy(busy) {
     const main = this.#step.querySelector("button.button");
     if (!main) return;

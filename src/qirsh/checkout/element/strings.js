@@ -9,7 +9,7 @@ export const STRINGS = {
     phone_hint: "An Egyptian mobile number, such as 01012345678",
     phone_wrong: "Check the number: 11 digits that begin with 010, 011, 012 or 015.",
     pay: "Pay {amount}",
-    pay_note: "You are charged only once you confirm in the next step.",
+    pay_note: "You confirm it in the next step.",
     wait: "Preparing your payment",
     checking: "Checking your payment",
     by_itself: "This page changes by itself once the payment is confirmed.",
@@ -17,17 +17,17 @@ export const STRINGS = {
     go_text: "You pay there, and then come back here.",
     go_button: "Go to the payment page",
     framed: "Enter your payment details",
-    framed_out: "Can’t see the form? Open it on its own page.",
+    framed_out: "Form not showing? Open it on its own page.",
     qr: "Scan to pay",
     qr_text: "Open your wallet’s app, scan this code and confirm {amount}.",
     reference: "Your payment code",
     reference_copy: "Copy the code",
     reference_copied: "Copied",
-    reference_1: "Go to any {biller} point of sale.",
+    reference_1: "Go to a point of sale: {biller}.",
     reference_2: "Give this code and pay {amount} in cash.",
     reference_print: "Print",
     prompt: "Confirm on your phone",
-    prompt_text: "We sent a request to {wallet} on {phone}. Open it and confirm {amount}.",
+    prompt_text: "We sent a request to the wallet on {phone}. Open it and confirm {amount}.",
     otp: "Enter the code we sent you",
     otp_hint: "The code has {digits} digits.",
     otp_button: "Confirm",
@@ -43,7 +43,6 @@ export const STRINGS = {
     expired: "Time is up",
     refunded: "Refunded",
     refunded_text: "{refunded} was given back.",
-    partially_refunded: "Partly refunded",
     not_taken: "No money was taken.",
     another: "Choose another method",
     again: "Try again",
@@ -54,8 +53,8 @@ export const STRINGS = {
     nothing: "Not available",
     nothing_text: "There is no way to pay for this here at the moment.",
     unknown_action: "This way to pay cannot be shown",
-    unknown_action_text: "This page does not know it yet. Reload the page, or choose another method.",
-    price_mismatch: "The price has changed since this page was opened. Reload the page to see the new one.",
+    unknown_action_text: "Reload the page, or choose another method.",
+    price_mismatch: "The price has changed. Reload the page to see the new one.",
     too_many_requests: "Too many tries. Please wait a minute and try again.",
     gateway_unavailable: "The payment provider cannot be reached. Try again, or choose another method.",
     invalid_request: "The shop’s page sent something wrong. Please tell the shop.",
@@ -87,7 +86,7 @@ export const STRINGS = {
     phone_hint: "رقم محمول مصري، مثل 01012345678",
     phone_wrong: "تحقق من الرقم: 11 رقمًا تبدأ بـ 010 أو 011 أو 012 أو 015.",
     pay: "ادفع {amount}",
-    pay_note: "لن يخصم المبلغ إلا بعد تأكيدك في الخطوة التالية.",
+    pay_note: "تؤكد الدفع في الخطوة التالية.",
     wait: "نجهز عملية الدفع",
     checking: "نتحقق من الدفع",
     by_itself: "تتغير هذه الصفحة تلقائيًا بعد تأكيد الدفع.",
@@ -101,11 +100,11 @@ export const STRINGS = {
     reference: "كود الدفع الخاص بك",
     reference_copy: "انسخ الكود",
     reference_copied: "تم النسخ",
-    reference_1: "توجه إلى أي منفذ {biller}.",
+    reference_1: "توجه إلى أحد منافذ الدفع: {biller}.",
     reference_2: "اذكر هذا الكود وادفع {amount} نقدًا.",
     reference_print: "اطبع",
     prompt: "أكد الدفع من هاتفك",
-    prompt_text: "أرسلنا طلبًا إلى {wallet} على الرقم {phone}. افتحه وأكد {amount} من هاتفك.",
+    prompt_text: "أرسلنا طلبًا إلى المحفظة على الرقم {phone}. افتحه وأكد {amount} من هاتفك.",
     otp: "أدخل الكود الذي أرسلناه إليك",
     otp_hint: "الكود مكون من {digits} أرقام.",
     otp_button: "تأكيد",
@@ -121,7 +120,6 @@ export const STRINGS = {
     expired: "انتهى الوقت",
     refunded: "تم رد المبلغ",
     refunded_text: "تم رد {refunded} إليك.",
-    partially_refunded: "تم رد جزء من المبلغ",
     not_taken: "لم يخصم أي مبلغ.",
     another: "اختر طريقة أخرى",
     again: "حاول مرة أخرى",
@@ -132,8 +130,8 @@ export const STRINGS = {
     nothing: "غير متاح",
     nothing_text: "لا توجد طريقة دفع متاحة لهذا المنتج حاليًا.",
     unknown_action: "لا يمكن عرض طريقة الدفع هذه",
-    unknown_action_text: "هذه الصفحة لا تعرفها بعد. أعد تحميل الصفحة أو اختر طريقة أخرى.",
-    price_mismatch: "تغير السعر منذ فتح هذه الصفحة. أعد تحميلها لترى السعر الجديد.",
+    unknown_action_text: "أعد تحميل الصفحة أو اختر طريقة أخرى.",
+    price_mismatch: "تغير السعر. أعد تحميل الصفحة لترى السعر الجديد.",
     too_many_requests: "محاولات كثيرة. انتظر دقيقة ثم حاول مرة أخرى.",
     gateway_unavailable: "تعذر الوصول إلى جهة الدفع. حاول مرة أخرى أو اختر طريقة أخرى.",
     invalid_request: "أرسلت صفحة المتجر بيانات خاطئة. من فضلك أبلغ المتجر.",
@@ -160,7 +158,11 @@ export const STRINGS = {
   },
 };
 
-/** What payers write themselves is read in Latin digits: an Arabic keyboard types others. @param {string} text */
+/**
+ * What payers write themselves is read in Latin digits: an Arabic keyboard types others.
+ *
+ * @param {string} text
+ */
 export function latin(text) {
   return text.replace(/[٠-٩۰-۹]/g, (digit) => `${digit.charCodeAt(0) & 15}`);
 }
@@ -213,7 +215,10 @@ export class Language {
     }
   }
 
-  /** @param {number} number @param {number} [digits] at least so many */
+  /**
+   * @param {number} number
+   * @param {number} [digits] at least so many
+   */
   number(number, digits = 1) {
     return new Intl.NumberFormat(this.locale, { minimumIntegerDigits: digits, useGrouping: false }).format(number);
   }
