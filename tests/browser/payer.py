@@ -72,6 +72,7 @@ class Counter:
             payer = Payer(self.world, context, await context.new_page())
             payer.listen(payer.page)
             yield payer
+            await payer.page.unroute_all(behavior="ignoreErrors")
             assert not payer.complaints, payer.complaints
         finally:
             await context.close()

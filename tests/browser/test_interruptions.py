@@ -90,6 +90,25 @@ async def test_a_reload_before_the_answer_posts_the_same_again(payer: Payer) -> 
     assert await drafts(payer) == 1
 
 
+async def test_what_has_not_changed_is_not_drawn_anew(payer: Payer) -> None:
+    """A card form that is loaded again has lost what was typed into it."""
+    asked: list[str] = []
+    followed = asyncio.Event()
+
+    def seen(request: Request) -> None:
+        asked.append(request.url)
+        if sum("/status/" in url for url in asked) > 1:
+            followed.set()  # the first status was taken in before the second is asked for
+
+    payer.page.on("request", seen)
+    await payer.opens()
+    await payer.pays("card")
+    await payer.sees("iframe")
+    await asyncio.wait_for(followed.wait(), 20)
+
+    assert sum("/iframes/" in url for url in asked) == 1
+
+
 async def test_a_double_click_registers_once(payer: Payer) -> None:
     """Everybody double-clicks."""
     asked = initiates(payer)

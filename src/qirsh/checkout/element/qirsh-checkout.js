@@ -188,7 +188,7 @@ export class QirshCheckout extends HTMLElement {
     // What was answered once may be over by now: a repeat is believed only that there is a draft.
     if (paymentAction && !answer.replayed) {
       const { product_amount: amount, currency } = request;
-      const stands = { status: "awaiting_user_action", reason: null, amount, currency, refunded: "0", ...answer.body };
+      const stands = { status: "awaiting_user_action", reason: null, amount, currency, ...answer.body };
       this.#stands(stands, true);
     }
     this.#follow(paymentDraftId);
@@ -202,7 +202,7 @@ export class QirshCheckout extends HTMLElement {
     const { language } = this.#shell;
     const { code, retry, reason } = body;
     if (code === "gateway_rejected") {
-      const failed = { ...request, amount: request.product_amount, status: "failed", reason, refunded: "0" };
+      const failed = { ...request, amount: request.product_amount, status: "failed", reason };
       return this.#stands(/** @type {any} */ ({ ...failed, paymentDraftId: body.paymentDraftId ?? null }), false);
     }
     if (retry === "never") {
@@ -240,7 +240,7 @@ export class QirshCheckout extends HTMLElement {
     const { paymentDraftId, paymentAction, actionData, expiresAt } = status;
     // A wrong code is told where it was typed: drawn anew, the step would lose that, and what is being typed.
     const reason = paymentAction === "otp_token" && status.reason === "authentication_failed" ? null : status.reason;
-    const drawn = JSON.stringify([status.status, paymentAction, actionData, reason, status.refunded]);
+    const drawn = JSON.stringify([status.status, paymentAction, actionData, reason]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     const { language } = this.#shell;
@@ -275,6 +275,7 @@ export class QirshCheckout extends HTMLElement {
     // The request holds the payer's phone, and has no more use.
     if (entry) this.#keep({ key: entry.key, order: entry.order, name: entry.name, draft: paymentDraftId, ended: Date.now() });
     this.#run.abort();
+    this.#shell.net("");
     this.#emit("qirsh-completed", { paymentDraftId, orderReference: entry?.order ?? null, amount, currency });
     const { product, order } = this.#wanted;
     const below = product && !order ? link(this.#say("done_again"), () => this.reset()) : null;
