@@ -15,11 +15,12 @@ const MOBILE = /^(?:\+20|0020|0)(1[0125]\d{8})$/;
  * The offers that this page can take: in one currency, the first unless the page names one.
  *
  * @param {Offer[]} offers
+ * @param {string} amount what the page shows as the price; the server compares it with the catalogue's
  */
-export function possible(offers) {
-  return offers.filter(
-    ({ currency, fields }) => currency === offers[0].currency && fields.every((field) => FIELDS.includes(field)),
-  );
+export function possible(offers, amount) {
+  return offers
+    .filter(({ currency, fields }) => currency === offers[0].currency && fields.every((one) => FIELDS.includes(one)))
+    .map((offer) => ({ ...offer, amount: amount || offer.amount }));
 }
 
 export class Form {
@@ -35,13 +36,11 @@ export class Form {
   /**
    * @param {Shell} shell
    * @param {Offer[]} offers at least one
-   * @param {(offer: Offer) => string} priced what an offer costs, as it is written
    * @param {(offer: Offer, payer: { phone: string } | null) => void} paid
    */
-  constructor(shell, offers, priced, paid) {
+  constructor(shell, offers, paid) {
     this.shell = shell;
     this.offers = offers;
-    this.priced = priced;
     this.paid = paid;
   }
 
@@ -132,7 +131,7 @@ export class Form {
     const { language, root } = this.shell;
     this.#chosen = index;
     const offer = this.offers[index];
-    const money = this.priced(offer);
+    const money = language.money(offer.amount, offer.currency);
     const radio = /** @type {HTMLInputElement | null} */ (root.querySelector(`input[name=method][value="${index}"]`));
     if (radio) radio.checked = true;
     this.#asked.hidden = !offer.fields.includes("payer.phone");

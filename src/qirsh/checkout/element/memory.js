@@ -18,42 +18,80 @@ const PAID_SHOWN = 3_600_000;
 
 /** One purchase. Tabs share it, and so share its key. */
 export class Memory {
-  /** @param {(string | null)[]} facts what makes it this purchase and no other */
-  constructor(facts) {
-    this.name = PREFIX + facts.map((fact) => encodeURIComponent(fact ?? "")).join("&");
+  #order;
+
+  /**
+   * @param {string[]} facts what makes it this purchase and no other
+   * @param {string} order the shop's own reference, if it has one
+   */
+  constructor(facts, order) {
+    this.name = PREFIX + facts.map(encodeURIComponent).join("&");
+    this.#order = order;
+    this.entry = this.read();
   }
 
-  /** @returns {Entry | null} */
+  /**
+   * What is kept now: another tab may have gone on.
+   *
+   * @returns {Entry | null}
+   */
   read() {
     /** @type {Entry | null | undefined} */
     const entry = attempt(() => JSON.parse(localStorage.getItem(this.name) ?? "null"));
     if (!entry?.key || !entry.order) return null;
-    return entry.ended && Date.now() - entry.ended > PAID_SHOWN ? null : entry;
+    // An order that the shop named is paid once and for all.
+    return entry.ended && !this.#order && Date.now() - entry.ended > PAID_SHOWN ? null : entry;
   }
 
-  /**
-   * Keep an entry. The payer's phone is in its request only while the try may have to be repeated.
-   *
-   * @param {Entry} entry
-   */
-  write(entry) {
-    attempt(() => localStorage.setItem(this.name, JSON.stringify(entry)));
+  /** @param {Entry} entry */
+  keep(entry) {
+    this.entry = entry;
+    attempt(() => localStorage.setItem(this.name, JSON.stringify({ ...entry, page: location.href })));
   }
 
   /** Forget the purchase. */
   forget() {
     attempt(() => localStorage.removeItem(this.name));
   }
-}
 
-/**
- * A new try: a new key for the same order.
- *
- * @param {string | null | undefined} order
- * @returns {Entry}
- */
-export function newTry(order) {
-  return { key: crypto.randomUUID(), order: order || crypto.randomUUID() };
+  /**
+   * The next try: a new key for the same order.
+   *
+   * @returns {Entry}
+   */
+  renew() {
+    const { order, name } = this.entry ?? {};
+    const entry = { key: crypto.randomUUID(), order: order || this.#order || crypto.randomUUID(), name };
+    this.keep(entry);
+    return entry;
+  }
+
+  /**
+   * Keep what is about to be posted, under the key that was kept for it, or for the same before: a second click, a
+   * reload and another tab post the same.
+   *
+   * @param {Record<string, any>} asked
+   * @param {Record<string, string>} [name] the product's
+   */
+  tried(asked, name) {
+    this.entry = this.read() ?? this.entry;
+    const { idempotency_key: _, ...before } = this.entry?.request ?? {};
+    const request = { ...asked, order_reference: this.entry?.order };
+    const fits = this.entry && (!this.entry.request || JSON.stringify(before) === JSON.stringify(request));
+    const { key, order } = fits ? /** @type {Entry} */ (this.entry) : this.renew();
+    const whole = { ...request, order_reference: order, idempotency_key: key };
+    this.keep({ key, order, name: name ?? this.entry?.name, request: whole });
+    return whole;
+  }
+
+  /**
+   * The payment is made. The request may hold the payer's phone, and has no more use.
+   *
+   * @param {string} draft
+   */
+  paid(draft) {
+    if (this.entry) this.keep({ ...this.entry, request: undefined, draft, ended: Date.now() });
+  }
 }
 
 /**

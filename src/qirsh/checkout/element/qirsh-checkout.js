@@ -5,7 +5,7 @@ import { ATTRIBUTES, attributesOf } from "./attributes.js";
 import { Client } from "./client.js";
 import { main, link, verdict, waiting } from "./faces.js";
 import { Form, possible } from "./form.js";
-import { Memory, newTry } from "./memory.js";
+import { Memory } from "./memory.js";
 import { Shell } from "./shell.js";
 import { Language } from "./strings.js";
 
@@ -21,9 +21,7 @@ export class QirshCheckout extends HTMLElement {
   #run = new AbortController();
   #wanted = attributesOf(this, HERE);
   #client = new Client(HERE);
-  #memory = new Memory([]);
-  /** @type {import("./memory.js").Entry | null} */
-  #entry = null;
+  #memory = new Memory([], "");
   /** @type {Form | null} */
   #form = null;
   #busy = false;
@@ -74,7 +72,7 @@ export class QirshCheckout extends HTMLElement {
 
   #open() {
     const { signal } = this.#begin();
-    const { draft, facts, amount, currency, locale, whole } = this.#wanted;
+    const { draft, facts, order, amount, currency, locale, whole } = this.#wanted;
     const language = new Language(locale);
     this.#shell.dress(language);
     if (window.name === FRAME && window !== window.parent) return this.#handBack();
@@ -82,17 +80,17 @@ export class QirshCheckout extends HTMLElement {
       console.error("qirsh-checkout: it needs product-id, and currency beside amount");
       return this.#deadEnd("invalid_request");
     }
-    this.#memory = new Memory(facts);
-    this.#entry = this.#memory.read();
+    this.#memory = new Memory(facts, order);
+    const { entry } = this.#memory;
     window.addEventListener("storage", (event) => this.#elsewhere(event), { signal });
     window.addEventListener("offline", () => this.#net(true), { signal });
     window.addEventListener("online", () => this.#net(true), { signal });
     // A page that comes back by the back button was frozen in the middle of a step.
     window.addEventListener("pageshow", (event) => event.persisted && this.#restart(), { signal });
-    this.#shell.price(language.pick(this.#entry?.name), amount ? language.money(amount, currency) : "");
-    const known = draft || this.#entry?.draft;
+    this.#shell.price(language.pick(entry?.name), amount ? language.money(amount, currency) : "");
+    const known = draft || entry?.draft;
     if (known) this.#follow(known);
-    else if (this.#entry?.request) this.#register(this.#entry.request); // its answer was lost: the same key asks again
+    else if (entry?.request) this.#register(entry.request); // its answer was lost: the same key asks again
     else this.#offer();
   }
 
@@ -119,17 +117,16 @@ export class QirshCheckout extends HTMLElement {
     this.#busy = false;
     this.#drawn = "";
     // Kept before anybody can press: tabs that press at once press with one key.
-    if (!this.#entry) this.#keep(newTry(this.#wanted.order));
+    if (!this.#memory.entry) this.#memory.renew();
     if (!this.#form) {
-      const { product, currency } = this.#wanted;
+      const { product, amount, currency } = this.#wanted;
       this.#show(() => waiting("loading", this.#say("wait")));
       const answer = await this.#client.methods(product, currency, this.#hears(), signal).catch(() => null);
       if (!answer || signal.aborted) return;
       if (answer.status !== 200) return this.#deadEnd(answer.body.code);
-      const offers = possible(answer.body.methods);
+      const offers = possible(answer.body.methods, amount);
       if (!offers.length) return this.#deadEnd("nothing_text");
-      const priced = (/** @type {Offer} */ offer) => language.money(this.#priceOf(offer), offer.currency);
-      this.#form = new Form(this.#shell, offers, priced, (offer, payer) => this.#pay(offer, payer, answer.body.name));
+      this.#form = new Form(this.#shell, offers, (offer, payer) => this.#pay(offer, payer, answer.body.name));
       this.#shell.price(language.pick(answer.body.name), "");
     }
     const form = this.#form;
@@ -137,8 +134,6 @@ export class QirshCheckout extends HTMLElement {
   }
 
   /**
-   * Keep the key and what is posted with it, and then post it: a second click, a reload and another tab post the same.
-   *
    * @param {Offer} offer
    * @param {{ phone: string } | null} payer
    * @param {Record<string, string>} name the product's
@@ -146,24 +141,18 @@ export class QirshCheckout extends HTMLElement {
   #pay(offer, payer, name) {
     if (this.#busy) return;
     const { product, quantity, back, told } = this.#wanted;
-    const before = /** @type {import("./memory.js").Entry} */ (this.#memory.read() ?? this.#entry);
-    const wanted = {
+    const asked = {
       product_id: product,
-      product_amount: this.#priceOf(offer),
+      product_amount: offer.amount,
       currency: offer.currency,
       payment_method: offer.payment_method,
       quantity,
-      order_reference: before.order,
+      order_reference: "", // in its place, so that two requests are compared as they are written
       payer,
       return_url: back,
       locale: told,
     };
-    const { idempotency_key: key, ...asked } = before.request ?? {};
-    const same = JSON.stringify(asked) === JSON.stringify(wanted);
-    const entry = same || !before.request ? before : newTry(before.order);
-    const request = { ...wanted, idempotency_key: entry.key };
-    this.#keep({ key: entry.key, order: before.order, request, name });
-    this.#register(request);
+    this.#register(this.#memory.tried(asked, name));
   }
 
   /**
@@ -184,7 +173,7 @@ export class QirshCheckout extends HTMLElement {
     this.#busy = false;
     if (answer.status !== 201) return this.#refused(answer, request);
     const { paymentDraftId, paymentAction } = answer.body;
-    this.#keep({ .../** @type {import("./memory.js").Entry} */ (this.#entry), draft: paymentDraftId });
+    this.#memory.keep({ .../** @type {any} */ (this.#memory.entry), draft: paymentDraftId });
     // What was answered once may be over by now: a repeat is believed only that there is a draft.
     if (paymentAction && !answer.replayed) {
       const { product_amount: amount, currency } = request;
@@ -206,7 +195,7 @@ export class QirshCheckout extends HTMLElement {
       return this.#stands(/** @type {any} */ ({ ...failed, paymentDraftId: body.paymentDraftId ?? null }), false);
     }
     if (retry === "never") {
-      this.#renew();
+      this.#memory.renew();
       this.#emit("qirsh-failed", { paymentDraftId: null, reason: code });
       console.error(`qirsh-checkout: ${code}`, body.errors ?? body.detail);
     }
@@ -271,12 +260,10 @@ export class QirshCheckout extends HTMLElement {
    * @param {string} money
    */
   #completed({ paymentDraftId, amount, currency }, money) {
-    const entry = this.#entry;
-    // The request holds the payer's phone, and has no more use.
-    if (entry) this.#keep({ key: entry.key, order: entry.order, name: entry.name, draft: paymentDraftId, ended: Date.now() });
+    this.#memory.paid(paymentDraftId);
     this.#run.abort();
     this.#shell.net("");
-    this.#emit("qirsh-completed", { paymentDraftId, orderReference: entry?.order ?? null, amount, currency });
+    this.#emit("qirsh-completed", { paymentDraftId, orderReference: this.#memory.entry?.order ?? null, amount, currency });
     const { product, order } = this.#wanted;
     const below = product && !order ? link(this.#say("done_again"), () => this.reset()) : null;
     const sentences = [this.#say("done_text", { amount: money })];
@@ -294,7 +281,7 @@ export class QirshCheckout extends HTMLElement {
     return {
       ...{ shell: this.#shell, status, money, fresh },
       again: () => this.#again(),
-      another: this.#entry && (() => this.#another()),
+      another: this.#memory.entry && (() => this.#another()),
       returned: () => this.#returned(status, money),
       leave: (url) => location.assign(url),
       handIn: (otp) => this.#client.handIn(status.paymentDraftId, status.actionData?.token, otp, signal),
@@ -305,25 +292,17 @@ export class QirshCheckout extends HTMLElement {
 
   /** The same method once more, as a new try of the same order: what was declined may be over at the PSP. */
   #again() {
-    const request = this.#entry?.request;
+    const request = this.#memory.entry?.request;
     if (!request) return this.#another();
     this.#begin();
-    this.#renew();
-    const entry = /** @type {import("./memory.js").Entry} */ (this.#entry);
-    const renewed = { ...request, idempotency_key: entry.key };
-    this.#keep({ ...entry, request: renewed });
-    this.#register(renewed);
+    this.#memory.renew();
+    const { idempotency_key: _, ...asked } = request;
+    this.#register(this.#memory.tried(asked));
   }
 
   #another() {
-    this.#renew();
+    this.#memory.renew();
     this.#restart();
-  }
-
-  /** The next try has a new key, and is for the same order. */
-  #renew() {
-    const { order, name } = this.#entry ?? {};
-    this.#keep({ ...newTry(order), name });
   }
 
   /**
@@ -372,13 +351,7 @@ export class QirshCheckout extends HTMLElement {
   #elsewhere({ key }) {
     if (key !== this.#memory.name) return;
     const draft = this.#memory.read()?.draft;
-    if (draft && draft !== this.#entry?.draft) this.#restart();
-  }
-
-  /** @param {import("./memory.js").Entry} entry */
-  #keep(entry) {
-    this.#entry = entry;
-    this.#memory.write({ ...entry, page: location.href });
+    if (draft && draft !== this.#memory.entry?.draft) this.#restart();
   }
 
   /**
@@ -418,15 +391,6 @@ export class QirshCheckout extends HTMLElement {
     if (told === this.#told) return;
     this.#told = told;
     this.dispatchEvent(new CustomEvent(name, { bubbles: true, composed: true, detail }));
-  }
-
-  /**
-   * What the payer is shown and the server compares: the page's amount, else the catalogue's.
-   *
-   * @param {Offer} offer
-   */
-  #priceOf(offer) {
-    return this.#wanted.amount || offer.amount;
   }
 }
 
