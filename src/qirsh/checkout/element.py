@@ -9,7 +9,7 @@ from typing import Final
 
 MODULES: Final = (
     *("dom", "strings", "style", "memory", "client", "attributes"),
-    *("shell", "faces", "scene", "code", "actions", "form", "qirsh-checkout"),
+    *("shell", "faces", "scene", "code", "actions", "form", "flow", "qirsh-checkout"),
 )
 """Each after those it imports."""
 

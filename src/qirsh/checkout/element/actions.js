@@ -165,7 +165,7 @@ function waitForPhone({ phone }, scene) {
   return {
     name: "mobile_prompt",
     title: language.say("prompt"),
-    sign: "vodafone_cash",
+    sign: "phone",
     body: [
       make("p", {}, language.say("prompt_text", { phone: `\u2066${phone}\u2069`, amount: scene.money })),
       spinner(),

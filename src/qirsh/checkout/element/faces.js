@@ -63,3 +63,16 @@ export function verdict(name, sign, title, sentences, more = {}) {
   const { slot } = more;
   return { name, title, sign, body: [...sentences.map(quiet), slot ? make("slot", { name: slot }) : null], ...more };
 }
+
+/**
+ * Nothing more can be done here.
+ *
+ * @param {Language} language
+ * @param {string} code
+ * @returns {Face}
+ */
+export function deadEnd(language, code) {
+  const sentence = language.say(language.has(code) ? code : "nothing_text");
+  const reload = main(language.say("reload"), () => location.reload());
+  return verdict("dead_end", "late", language.say("nothing"), [sentence], { bad: true, main: reload });
+}

@@ -26,9 +26,10 @@ header { display: grid; gap: .125rem; padding-block-end: 1rem; border-block-end:
 header p, h2, .step p, ol { margin: 0; }
 .product { color: var(--muted); min-block-size: 1.5rem; overflow-wrap: anywhere; }
 .amount { font-size: 1.875rem; font-weight: 650; line-height: 1.3; min-block-size: 2.5rem; font-variant-numeric: tabular-nums; }
-.notice { margin: 1rem 0 0; padding: .625rem .875rem; border-radius: var(--radius); background: var(--raised); }
-.step { display: flex; flex: 1; flex-direction: column; gap: .875rem; padding-block-start: 1.25rem; margin: 0; }
-h2 { font-size: 1.1875rem; font-weight: 650; line-height: 1.4; outline: none; }
+.notice, .alert { padding: .75rem .875rem; border-radius: var(--radius); background: var(--raised); }
+.notice { margin: 1rem 0 0; }
+.step { display: flex; flex: 1; flex-direction: column; gap: .875rem; padding-block-start: 1.25rem; }
+h2 { font-size: 1.1875rem; font-weight: 650; line-height: 1.4; }
 .quiet { color: var(--muted); }
 .small { font-size: .875rem; }
 .centre { display: grid; justify-items: center; text-align: center; gap: .75rem; margin-block: auto; padding-block: 1rem; }
@@ -36,24 +37,21 @@ h2 { font-size: 1.1875rem; font-weight: 650; line-height: 1.4; outline: none; }
   display: grid; gap: .25rem; position: var(--qirsh-foot, static); inset-block-end: 0; z-index: 1; margin-block: auto -1.25rem; padding-block: .75rem .5rem;
   background: linear-gradient(#0000, var(--surface) .75rem);
 }
-.foot > * { inline-size: 100%; }
 .below { min-block-size: 2.75rem; display: grid; place-items: center; text-align: center; }
-button { font: inherit; cursor: pointer; touch-action: manipulation; }
+button { font: inherit; cursor: pointer; }
 .button {
   display: flex; align-items: center; justify-content: center; gap: .625rem; min-block-size: 3.25rem; padding: .5rem 1rem;
   border: 0; border-radius: var(--radius); background: var(--accent); color: var(--on-accent);
   font-size: 1.0625rem; font-weight: 650; text-align: center; text-decoration: none;
 }
 .button:hover { filter: brightness(1.08); }
-.button[aria-disabled=true] { cursor: progress; }
 .link {
   min-block-size: 2.75rem; padding: .375rem .75rem; border: 0; border-radius: .5rem; background: none;
-  color: var(--accent); text-decoration: underline; text-underline-offset: .2em;
+  color: var(--accent); text-decoration: underline;
 }
 :focus-visible { outline: .1875rem solid var(--accent); outline-offset: .125rem; }
 h2:focus-visible { outline: none; }
 fieldset { border: 0; margin: 0; padding: 0; min-inline-size: 0; display: grid; gap: .5rem; }
-legend { padding: 0; margin-block-end: .5rem; }
 .methods { display: grid; gap: .5rem; }
 .method {
   position: relative; display: grid; grid-template-columns: 1.5rem 1fr auto; align-items: center; gap: 0 .75rem; min-block-size: 3.75rem;
@@ -89,7 +87,7 @@ input.text {
 input.otp { font-size: 1.5rem; letter-spacing: .35em; text-align: center !important; font-variant-numeric: tabular-nums; }
 [aria-invalid=true] { border-color: var(--danger) !important; }
 .error { color: var(--danger); }
-.alert { padding: .75rem .875rem; border-radius: var(--radius); background: var(--raised); border-inline-start: .25rem solid var(--danger); }
+.alert { border-inline-start: .25rem solid var(--danger); }
 .code {
   font-size: clamp(1.75rem, 10cqi, 2.5rem); font-weight: 650; line-height: 1.2; font-variant-numeric: tabular-nums; unicode-bidi: isolate;
   direction: ltr; text-align: center; padding: .875rem .5rem; border: 1px dashed var(--edge); border-radius: var(--radius); overflow-wrap: anywhere;
