@@ -148,12 +148,12 @@ async def test_what_is_not_paid_ends_with_a_reason_and_a_way_on(
 
 async def test_a_refused_wallet_says_why_and_the_next_try_has_a_new_key(payer: Payer, counter: Counter) -> None:
     """402: the same key would only hear the same."""
+    payer.expected.append("402")
     await payer.opens(counter.texting)
     await payer.pays("mobile_wallet", phone="01000000003")
     await payer.sees("failed")
     assert "no wallet" in await payer.says()
     before = await payer.entry()
-    payer.complaints.clear()  # the browser notes every 402
 
     await payer.button.click()
     await payer.sees("methods")
@@ -165,12 +165,12 @@ async def test_a_refused_wallet_says_why_and_the_next_try_has_a_new_key(payer: P
 
 async def test_a_wrong_code_may_be_typed_again(payer: Payer, counter: Counter) -> None:
     """People mistype; the page says how often they still may, and keeps the field."""
+    payer.expected.append("422")
     await begins(payer, counter, "texted")
     await payer.step.locator("input").fill(6 * chr(0x0660))  # what an Arabic keyboard types
     await payer.button.click()
     await payer.step.get_by_text("Tries left").wait_for()
     assert "4" in await payer.says()
-    payer.complaints.clear()  # the browser notes every 422
 
     await payer.types_the_code()
 
