@@ -88,6 +88,18 @@ async def test_a_declined_card_may_be_tried_again_in_the_frame(payer: Payer, cou
     assert await payer.draft() == draft_id
 
 
+async def test_a_frame_that_shows_nothing_has_a_way_out(payer: Payer, counter: Counter) -> None:
+    """A PSP may refuse to be framed, and no page can see that: the payer can."""
+    await begins(payer, counter, "card")
+    draft_id = await payer.draft()
+
+    await payer.step.locator("a.link").click()
+    await payer.at_the_psp("pay")
+
+    await payer.sees("completed")
+    assert await payer.draft() == draft_id
+
+
 async def test_a_declined_wallet_is_tried_again_as_a_new_draft_of_the_same_order(
     payer: Payer, counter: Counter
 ) -> None:

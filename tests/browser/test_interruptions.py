@@ -150,6 +150,24 @@ async def test_the_back_button_after_a_redirect_offers_the_way_on_and_other_meth
     await payer.sees("methods")
 
 
+async def test_a_browser_that_keeps_nothing_pays_all_the_same(payer: Payer) -> None:
+    """Where storage is closed to the page, the page remembers until it is gone."""
+    await payer.context.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('closed') } })"
+    )
+    asked = initiates(payer)
+    await payer.opens()
+    async with payer.page.expect_response(f"**{INITIATE}") as answered:
+        await payer.step.locator("[data-method=wallet_qr]").click()
+        await payer.button.dblclick()
+    await payer.sees("qr_code")
+
+    await payer.world.act((await (await answered.value).json())["paymentDraftId"], "pay")
+
+    await payer.sees("completed")
+    assert len(asked) == 1
+
+
 async def test_two_tabs_are_one_draft(payer: Payer) -> None:
     """A link opened twice, or a tab that was lost from sight."""
     await payer.opens(currency="EGP")

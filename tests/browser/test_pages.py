@@ -115,6 +115,32 @@ async def test_a_price_that_is_not_the_catalogues_is_said_politely(payer: Payer)
     assert "draft" not in await payer.entry()
 
 
+async def test_the_shops_page_hears_of_what_could_not_be_begun(payer: Payer, counter: Counter) -> None:
+    """It may have something better to say than we have."""
+    payer.expected += ["409", "price_mismatch"]
+    lines = two_lines(counter.world.api).replace("300.00", "1.00")
+    await payer.page.goto(counter.front.write("stale.html", f"<!doctype html><title>Shop</title>{HEAR}{lines}"))
+    await payer.sees("methods")
+
+    await payer.pays("wallet_qr")
+
+    await payer.sees("dead_end")
+    assert await heard(payer) == [("qirsh-failed", {"paymentDraftId": None, "reason": "price_mismatch"})]
+
+
+async def test_a_page_that_says_too_little_is_told_so(payer: Payer, counter: Counter) -> None:
+    """An amount without its currency is no price."""
+    payer.expected.append("product-id")
+    tag = '<qirsh-checkout product-id="tshirt" amount="300.00" locale="en"></qirsh-checkout>'
+    script = f'<script type="module" src="{counter.world.api}/checkout/qirsh-checkout.js"></script>'
+    await payer.page.goto(counter.front.write("half.html", f"<!doctype html><title>Shop</title>{script}{tag}"))
+
+    await payer.sees("dead_end")
+
+    assert "tell the shop" in await payer.says()
+    assert any("currency" in one for one in payer.complaints)
+
+
 async def test_a_payment_that_was_begun_elsewhere_is_followed_at_its_own_page(payer: Payer, counter: Counter) -> None:
     """Where we send payers on after a PSP's return, where the shop named no address."""
     answer = await counter.world.initiate(payment_method="fawry")
