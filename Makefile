@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test pictures browser check bench format lock clean
+.PHONY: help setup dev test pictures browser check bench chaos format lock clean
 
 help: ## what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ check: $(STAMP) ## linters, types and the arrows of ARCHITECTURE.md
 
 bench: $(STAMP) ## how fast it is, beside honest contenders in the same run (needs wrk)
 	$(BIN)/python -m bench $(ARGS)
+
+chaos: $(STAMP) ## payments while everything is being broken, judged by the PSPs' books; see docs/reliability.md
+	$(BIN)/python -m chaos $(ARGS)
 
 format: $(STAMP) ## put the code in its usual shape
 	$(BIN)/ruff check --fix .

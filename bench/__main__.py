@@ -14,6 +14,7 @@ from bench.hot_path import WORKS, Run, contenders
 from bench.machine import MissingToolError, described, tool
 from bench.scale import scale
 from bench.table import of_contenders
+from bench.timers import timers
 from bench.variants import variants
 from bench.waiting import waiting
 
@@ -62,6 +63,10 @@ async def _waiting(place: Ground) -> None:
     _say(await waiting(place) + "\n")
 
 
+async def _timers(place: Ground) -> None:
+    _say(await timers(place, _mutter) + "\n")
+
+
 async def _scale(place: Ground) -> None:
     _say(await scale(place, _mutter) + "\n")
 
@@ -74,7 +79,13 @@ def _mutter(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201  as above: progress, apart from the tables
 
 
-PARTS: Final[dict[str, Part]] = {"hot_path": _hot_path, "variants": _variants, "waiting": _waiting, "scale": _scale}
+PARTS: Final[dict[str, Part]] = {
+    "hot_path": _hot_path,
+    "variants": _variants,
+    "waiting": _waiting,
+    "timers": _timers,
+    "scale": _scale,
+}
 
 if __name__ == "__main__":
     main()

@@ -79,11 +79,13 @@ class Ground:
 
     @contextmanager
     def qirsh(self, database_url: str, *, redis_url: str = "") -> Iterator[Server]:
-        """`qirsh serve` as in production: everything on, JSON logs to a file."""
+        """`qirsh serve` as in production: everything on, JSON logs to a file; only the PSP talks plain http."""
         config = self.folder / f"qirsh-{len(list(self.folder.iterdir()))}.toml"
         config.write_text(
             tomli_w.dumps(
                 {
+                    "dev": True,
+                    "limits": {"drafts_per_minute": 60, "prompts_per_10_minutes": 5},
                     "database_url": database_url,
                     "redis_url": redis_url,
                     "public_url": "http://127.0.0.1:8000",

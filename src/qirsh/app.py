@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,7 @@ from qirsh.gateways.http import Effect, PspClient
 from qirsh.gateways.registry import installed
 from qirsh.metrics import CLOCK_OFFSET
 from qirsh.payments import Payments
+from qirsh.retention import daily
 from qirsh.routing import PaymentMethodRouter
 from qirsh.settings import Settings
 from qirsh.store.changes import Publisher, Watch
@@ -27,6 +29,7 @@ from qirsh.store.connection import Pool, connect_pool
 from qirsh.store.store import Store
 from qirsh.work import handlers
 from qirsh.work.fulfilment import Announcer
+from qirsh.work.reconciliation import reconcile
 from qirsh.work.worker import Worker
 
 FOLLOW_SECONDS: Final = 0.25
@@ -76,10 +79,13 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
                 settings.fulfilment_url, secrets, allow_private=allow_private, handlers=handlers.installed()
             )
             stack.push_async_callback(announcer.aclose)
-        worker = Worker(database_url, store, payments, frozenset(gateways), announcer)
+        jobs = {**daily(store, settings.retention)}
+        if settings.reconcile_daily:
+            jobs["reconciliation"] = partial(reconcile, payments.reconciler, clock)
+        worker = Worker(database_url, store, payments, frozenset(gateways), announcer, jobs)
         watch = Watch(database_url, store.drafts, worker.nudge)
         if settings.sandbox_url:
-            await _follow_once(clock, sandbox := PspClient(settings.sandbox_url, psp="sandbox"))
+            await _follow_once(clock, sandbox := PspClient(settings.sandbox_url, psp="sandbox", plain_http=True))
             stack.push_async_callback(sandbox.aclose)
             _background(stack, _follow(clock, sandbox, worker.nudge))
         _background(stack, publisher.run())

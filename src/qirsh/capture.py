@@ -6,6 +6,7 @@ from uuid import uuid5
 
 from qirsh.draft import PaymentDraft
 from qirsh.errors import GatewayRejected, GatewayUnavailable
+from qirsh.fault_points import Step, reached
 from qirsh.fold import Fold
 from qirsh.gateways.base import Captures
 from qirsh.registration import Registrar, bounded
@@ -35,12 +36,14 @@ class Collector:
         gateway = self._registrar.gateway(draft.gateway)
         if not isinstance(gateway, Captures):
             return await self._registrar.look_up(row)
+        reached(Step.CAPTURE_DUE)
         try:
             async with bounded():
                 events = await gateway.capture(draft, key=capture_key(draft))
         except GatewayRejected as error:
             # An adapter turns every refusal it knows into an event; one it does not know is looked into, not believed.
             raise GatewayUnavailable("The PSP refused the capture in a way we do not know.") from error
+        reached(Step.CAPTURE_ANSWERED)
         if events:
             return await self._fold(row, events, source="capture", capture_attempt=draft.capture_attempt)
         await self._store.drafts.capture_answered(draft.id, row.version, UNDECIDED)

@@ -19,9 +19,12 @@ from qirsh import server
 from qirsh.app import configure_logging
 from qirsh.doctor import Finding, Verdict, examine
 from qirsh.errors import GatewayMisconfigured
-from qirsh.journal import Discrepancy
+from qirsh.journal import Discrepancy, Gap
 from qirsh.journal import verify as verify_journal
+from qirsh.kept import LEAST_DAYS
 from qirsh.reconciliation import Difference
+from qirsh.retention import Done, Pruned
+from qirsh.retention import prune as take_away
 from qirsh.settings import CONFIG_NAME, ConfigurationError, Settings, load
 from qirsh.store.cluster import EmbeddedPostgresError
 from qirsh.store.migrate import MigrationError
@@ -86,11 +89,20 @@ def serve(host: str = "127.0.0.1", port: AnyPort = 8000, data_dir: DataDir = DAT
 
 
 @app.command()
-def worker(data_dir: DataDir = DATA_DIR) -> None:
+def worker(
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Show metrics to this machine there; 0: the system chooses.")
+    ] = None,
+    data_dir: DataDir = DATA_DIR,
+) -> None:
     """Durable work: look-ups, late deliveries, fulfilments. Any number may run."""
     configure_logging()
+
+    def ready(bound: int | None) -> None:
+        _say("ready" if bound is None else f"ready, metrics on http://127.0.0.1:{bound}/metrics")
+
     with _explained():
-        server.run(server.work(_load(data_dir), data_dir.resolve(), lambda: _say("ready")))
+        server.run(server.work(_load(data_dir), data_dir.resolve(), metrics_port, ready))
 
 
 @app.command()
@@ -155,15 +167,45 @@ def verify(data_dir: DataDir = DATA_DIR) -> None:
     """Rebuild each payment from its journal, and compare. Exits with 1 where one is not what its journal says."""
     configure_logging(pretty=True)
 
-    async def main() -> list[Discrepancy]:
+    async def main() -> list[Discrepancy | Gap]:
         async with server.connected(_load(data_dir), data_dir.resolve()) as services:
             total = await services.store.listings.count_drafts()
             return await _gathered(verify_journal(services.store), "rebuilding", total)
 
     with _explained():
         found = asyncio.run(main())
-    _print_table(("draft", "column", "row → journal"), [(str(d), c, f"{row} → {made}") for d, c, row, made in found])
-    if found:
+    differing = [one for one in found if isinstance(one, Discrepancy)]
+    lines = [(str(draft_id), column, f"{row} → {made}") for draft_id, column, row, made in differing]
+    _print_table(("draft", "column", "row → journal"), lines)
+    if gaps := len(found) - len(differing):
+        _say(f"payments whose journal was pruned, which nothing can verify any more: {gaps}")
+    if differing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def prune(
+    older_than: Annotated[
+        int | None,
+        typer.Option(min=LEAST_DAYS, help="Days of journal and deliveries to keep, instead of those configured."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing: say what would be dropped.")] = False,  # noqa: FBT002  typer's way
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Drop the months of journal and deliveries that are older than is kept. Exits with 1 when one could not be."""
+    configure_logging(pretty=True)
+
+    async def main() -> list[Pruned]:
+        settings = _load(data_dir)
+        days = {} if older_than is None else {"journal_days": older_than, "deliveries_days": older_than}
+        kept = settings.retention.model_copy(update=days)
+        async with server.connected(settings, data_dir.resolve()) as services:
+            return [one async for one in take_away(services.store, kept, dry_run=dry_run)]
+
+    with _explained():
+        pruned = asyncio.run(main())
+    _print_table(("what", "is", "why"), pruned, nothing="nothing is old enough")
+    if any(one.done is Done.BUSY for one in pruned):
         raise typer.Exit(1)
 
 
@@ -213,10 +255,10 @@ def _told(one: Difference) -> tuple[str, ...]:
     return str(one.draft_id), one.gateway, one.field, f"{one.ours} → {one.theirs}", one.done
 
 
-def _print_table(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+def _print_table(columns: Sequence[str], rows: Sequence[tuple[str, ...]], nothing: str = "nothing differs") -> None:
     """A table of what was found, or a line that says that nothing was."""
     if not rows:
-        _say("nothing differs")
+        _say(nothing)
         return
     table = Table(*columns)
     for row in rows:

@@ -125,6 +125,9 @@ async def _database(settings: Settings, data_dir: Path) -> Finding:
     if apart > CLOCK_SECONDS:
         found = f"its clock and this machine's are {apart:.0f} s apart"
         return Finding(part, Verdict.WRONG, found, "let NTP set both clocks")
+    if vitals.unmade:
+        found = f"not made yet: {', '.join(vitals.unmade)}; what belongs there is kept in the default partition"
+        return Finding(part, Verdict.NOTE, found, "let a worker run, which makes months ahead, or run `qirsh migrate`")
     return Finding(part, Verdict.FINE, f"PostgreSQL {vitals.version}, migrated, clocks agree")
 
 
@@ -206,7 +209,12 @@ def _never_was(profile: Profile, clock: Clock) -> PaymentDraft:
 
 async def _server(settings: Settings) -> AsyncIterator[Finding]:
     """The server that payers and PSPs reach, which may well run elsewhere, or not yet."""
-    client = PspClient(settings.public_url, psp=settings.public_url)
+    try:
+        client = PspClient(settings.public_url, psp="public_url", plain_http=True)
+    except GatewayMisconfigured:
+        found, mend = "public_url is no address", "write it like https://pay.shop.example"
+        yield Finding("server", Verdict.WRONG, found, mend)
+        return
     try:
         with deadline(SECONDS):
             status, _ = await client.fetch("/health/ready", at_most_bytes=METRICS_BYTES)

@@ -27,6 +27,8 @@ from qirsh.store.store import Store
 FIRST_LOOKUP: Final = timedelta(minutes=2)
 """A payer at a page has usually paid by then; whose webhook got lost is found."""
 NOW: Final = timedelta(0)
+FOUND: Final = timedelta(seconds=15)
+"""Whoever finds an approval by asking captures it at once, which takes less; should he die at it, a worker goes on."""
 
 _CLASHES: Final[Mapping[str | None, Clash | None]] = MappingProxyType(
     {"webhook_events_pkey": None, "fulfilments_order": "order"}
@@ -261,7 +263,7 @@ def _check_in(
     if any(outcome.verdict is Verdict.REVIEW for _, outcome in folded) and source not in {"lookup", "capture"}:
         return NOW  # doubt is settled by asking; a doubt that asking raised waits for the operator
     if after.capture_due and not before.capture_due:
-        return NOW
+        return FOUND if source == "lookup" else NOW
     if source == "webhook" and after.refunded_minor > before.refunded_minor:
         return NOW  # a delivery may be days old, and the refund may have failed since: the books tell
     if check_in != "keep":

@@ -4,9 +4,12 @@ The journal determines the columns of `DETERMINED`. The rest is not of its makin
 are the shop's; gateway, claims, doubt and the number of a registration belong to asking a PSP before it answers; and
 `capture_due` is also cleared by a capture that nothing came of, which is no fact, so that `capture_attempt`, which only
 a decline of a due capture raises, cannot be told either.
+
+A draft from before the journal that retention has left cannot be rebuilt, and that is no discrepancy.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -14,6 +17,7 @@ import msgspec
 
 from qirsh.draft import PaymentDraft, State
 from qirsh.outcomes import apply_clashing, clash_of
+from qirsh.store.months import first_id_at
 from qirsh.store.rows import Entry
 from qirsh.store.store import Store
 
@@ -27,6 +31,8 @@ DETERMINED: Final = (
     "action",
 )
 PAGE: Final = 200
+SKEW: Final = timedelta(hours=1)
+"""By how much the clocks of two servers may differ: one made the draft's id, the other that of its first entry."""
 
 
 class Discrepancy(NamedTuple):
@@ -38,15 +44,26 @@ class Discrepancy(NamedTuple):
     journal: str
 
 
-async def verify(store: Store) -> AsyncIterator[list[Discrepancy]]:
+class Gap(NamedTuple):
+    """A draft that the journal does not explain, because retention has taken entries from when it was there already."""
+
+    draft_id: UUID
+
+
+async def verify(store: Store) -> AsyncIterator[list[Discrepancy | Gap]]:
     """Go through all drafts, a page at a time; for each, in the order of their ids, what differs."""
+    pruned_until = await store.retention.journal_pruned_until()
+    whole_from = None if pruned_until is None else first_id_at(pruned_until + SKEW)
     after = None
     while page := await store.listings.with_journal(after, PAGE):
         for row, entries in page:
+            draft_id = row.draft.id
             if entries is None:
-                yield [Discrepancy(row.draft.id, "journal", row.draft.state, "cannot be read")]
-            else:
-                yield discrepancies(row.draft, entries)
+                yield [Discrepancy(draft_id, "journal", row.draft.state, "cannot be read")]
+                continue
+            found = discrepancies(row.draft, entries)
+            pruned = whole_from is not None and draft_id < whole_from
+            yield [Gap(draft_id)] if found and pruned else [*found]
         after = page[-1][0].draft.id
 
 

@@ -12,6 +12,14 @@ WEBHOOKS_REFUSED: Final = Counter(
 FOLDS: Final = Counter("qirsh_folds", "Events folded into drafts.", ["kind", "source", "verdict"])
 REFUNDS: Final = Counter("qirsh_refunds", "Refunds that ended, by gateway and state.", ["gateway", "state"])
 FULFILMENTS: Final = Counter("qirsh_fulfilments", "Announcements to the shop.", ["outcome"])
+RECONCILIATION_FOLDED: Final = Counter(
+    "qirsh_reconciliation_folded", "Differences that the daily reconciliation found and folded in.", ["field"]
+)
+RECONCILIATION_DIFFERENCES: Final = Gauge(
+    "qirsh_reconciliation_differences",
+    "What still differed from the PSPs' books after the last daily reconciliation of this process.",
+    ["field", "done"],
+)
 BREAKERS: Final = Gauge(
     "qirsh_gateway_breaker",
     "1 for the state that a gateway's circuit breaker is in, 0 for the others.",

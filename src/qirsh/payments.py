@@ -24,6 +24,7 @@ from qirsh.errors import (
     RequestInProgress,
     WebhookNotAuthentic,
 )
+from qirsh.fault_points import Step, reached
 from qirsh.fold import Changes, Fold
 from qirsh.gateways.base import Delivery, Gateway, ReadsReturn
 from qirsh.methods import METHODS
@@ -112,7 +113,9 @@ class Payments:
             return Initiated(row, replayed=False)  # its life is over: the sweep asks the PSP once more and ends it
         if row.claimed_by != claim:
             raise RequestInProgress(retry_after_seconds=1)
+        reached(Step.INITIATE_CLAIMED)
         row = await self.registrar.register(row, claim)
+        reached(Step.INITIATE_FOLDED)
         return _settled(row, fingerprint, replayed=False) or Initiated(row, replayed=False)
 
     async def receive(self, delivery: Delivery, gateway_name: str | None) -> list[str]:
@@ -126,9 +129,11 @@ class Payments:
         if gateway is None:
             raise WebhookNotAuthentic("No configured gateway signs like this.")
         facts = await gateway.read_webhook(delivery)
+        reached(Step.WEBHOOK_VERIFIED)
         verdicts = []
         for fact in facts:
             verdict = await self.fold.deliver(fact, delivery)
+            reached(Step.WEBHOOK_FOLDED)
             verdicts.append(verdict)
             WEBHOOKS.labels(fact.gateway, verdict).inc()
             _log.info("delivery", gateway=fact.gateway, event_id=fact.event_id, verdict=verdict)

@@ -16,7 +16,7 @@ from qirsh.errors import DraftNotFound, GatewayError
 from qirsh.gateways.base import Lookup, Standing
 from qirsh.outcomes import outcomes_of
 from qirsh.refunds import Refunder
-from qirsh.registration import Registrar, is_unmeasured
+from qirsh.registration import Registrar, explains, is_unmeasured
 from qirsh.store.refunds import Refund, RefundState
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
@@ -145,8 +145,8 @@ class Reconciler:
 
 
 def _surprises(found: Lookup, refund: Refund | None) -> Lookup:
-    """What the PSP said, without a refund of a sum that it does not tell, which is ours where one is under way."""
-    events = [event for event in found.events if refund is None or not is_unmeasured(event)]
+    """What the PSP said, without a refund of a sum that it does not tell, which is ours where one was sent."""
+    events = [event for event in found.events if not (explains(refund) and is_unmeasured(event))]
     return Lookup(found.standing, events)
 
 

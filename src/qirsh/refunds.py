@@ -30,6 +30,7 @@ from qirsh.errors import (
     RefundNotAllowed,
     RefundUndecided,
 )
+from qirsh.fault_points import Step, reached
 from qirsh.fold import Changes
 from qirsh.gateways.base import Profile, RefundOrder, Standing, deadline
 from qirsh.metrics import REFUNDS
@@ -189,6 +190,7 @@ class Refunder:
         marked = await self._store.refunds.sent(refund, row.draft.refunded_minor, DOUBT_SCHEDULE[0])
         if marked is None:
             return  # another worker is at it
+        reached(Step.REFUND_SENT)
         try:
             await self._ask(marked, row)
         except (GatewayUnavailable, GatewayMisconfigured) as error:
@@ -211,6 +213,7 @@ class Refunder:
             _log.warning("refund_in_doubt", draft_id=str(refund.draft_id), refund_id=str(refund.id), code=error.code)
             await self._store.refunds.waits(refund, _step(DOUBT_SCHEDULE, refund.attempts), error.code)
             return
+        reached(Step.REFUND_ANSWERED)
         if said:
             # The answer to a refund is about that refund, named in it or not.
             events = [msgspec.structs.replace(event, refund_id=refund.id) for event in said]

@@ -21,12 +21,13 @@ from qirsh.errors import (
     GatewayUnavailable,
     MethodNotSupported,
 )
+from qirsh.fault_points import Step, reached
 from qirsh.fold import Fold
 from qirsh.gateways.base import Cancels, Gateway, Lookup, Registration, Standing, deadline
 from qirsh.metrics import REFUNDS
 from qirsh.routing import PaymentMethodRouter
 from qirsh.store.drafts import Source
-from qirsh.store.refunds import RefundState
+from qirsh.store.refunds import Refund, RefundState
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
 
@@ -138,10 +139,12 @@ class Registrar:
 
     async def told(self, row: Row, found: Lookup) -> "Asked":
         """Fold what the PSP's books said of the draft of a row."""
+        reached(Step.LOOKUP_ANSWERED)
         events = found.events
         unmeasured = any(is_unmeasured(event) for event in events)
-        if unmeasured and await self._store.refunds.find_in_flight(self._store.pool, row.draft.id):
-            # Ours, perhaps: what became of that is for its own row to find out, and no surprise to anybody.
+        refund = await self._store.refunds.find_in_flight(self._store.pool, row.draft.id) if unmeasured else None
+        if explains(refund):
+            # What became of that is for its own row to find out, and no surprise to anybody.
             events = [event for event in events if not is_unmeasured(event)]
         after = await self.believe(row, events, source="lookup") if events else row
         if after.version > row.version + 1 and any(event.kind in _REFUND_STATES for event in events):
@@ -214,6 +217,7 @@ class Registrar:
                 if row.draft.in_doubt:
                     break  # an earlier call may have reached this gateway: no other may be tried
                 continue
+            reached(Step.INITIATE_ANSWERED)
             return await self._fold(
                 row, [_registered(row.draft, registration, claim)], source="initiate", release=claim
             )
@@ -244,6 +248,11 @@ class Registrar:
         row = released or await self._store.drafts.get(draft_id)
         assert row is not None, "drafts are never deleted"
         return row
+
+
+def explains(refund: Refund | None) -> bool:
+    """Whether a refund of ours may be why a PSP says that money went back: not while it waits to be sent."""
+    return refund is not None and refund.state is not RefundState.REQUESTED
 
 
 def is_unmeasured(event: GatewayEvent) -> bool:

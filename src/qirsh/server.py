@@ -13,15 +13,17 @@ import uvicorn
 import uvloop
 from litestar import Litestar
 from litestar.stores.redis import RedisStore
+from prometheus_client import start_http_server
 from redis.asyncio import Redis
 
+from qirsh import fault_points
 from qirsh.api.app import create_app
 from qirsh.api.cache import AnswerCache, ProcessCache, SharedCache
 from qirsh.api.clients import Clients
 from qirsh.api.limits import Limits, ProcessCounter, SharedCounter
 from qirsh.app import Services, running
 from qirsh.garbage import settle
-from qirsh.settings import Settings
+from qirsh.settings import ConfigurationError, Settings
 from qirsh.store.checkup import check_up
 from qirsh.store.embedded import EmbeddedPostgres
 from qirsh.store.migrate import MigrationError, migrate
@@ -128,6 +130,7 @@ async def limiting(settings: Settings) -> AsyncIterator[Limits]:
 
 async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready: Callable[[int], None]) -> None:
     """Serve HTTP until a signal."""
+    _refuse_fault_points(settings)
     async with database(settings, data_dir) as url, cached(settings) as cache, limiting(settings) as limits:
         await migrate(url)
         app = create_app(settings, lambda: running(settings, url), cache, limits)
@@ -136,13 +139,42 @@ async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready:
             await for_ever()
 
 
-async def work(settings: Settings, data_dir: Path, ready: Callable[[], None]) -> None:
-    """Do due work until a signal."""
+async def work(
+    settings: Settings, data_dir: Path, metrics_port: int | None, ready: Callable[[int | None], None]
+) -> None:
+    """Do due work until a signal, and show its metrics to this machine where a port is named for them.
+
+    Raises:
+        OSError: that port is taken.
+    """
+    _refuse_fault_points(settings)
     async with database(settings, data_dir) as url:
         await migrate(url)
-        async with running(settings, url) as services, working(services):
-            ready()
-            await for_ever()
+        with measured(metrics_port) as bound:
+            async with running(settings, url) as services, working(services):
+                ready(bound)
+                await for_ever()
+
+
+@contextmanager
+def measured(port: int | None) -> Iterator[int | None]:
+    """Metrics in Prometheus' text format, on loopback alone: a worker has no operator key to ask for.
+
+    Yields the port, which the system chooses when asked for port 0.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    if port is None:
+        yield None
+        return
+    server, thread = start_http_server(port, "127.0.0.1")
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @asynccontextmanager
@@ -199,6 +231,12 @@ def _allow_many_connections() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS calls more than it gives "unlimited"
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _refuse_fault_points(settings: Settings) -> None:
+    """Nothing may be registered to fail where real money moves."""
+    if not settings.dev and (steps := fault_points.registered()):
+        raise ConfigurationError(f"Fault points are registered ({', '.join(sorted(steps))}): they are for tests alone.")
 
 
 def _bound(host: str, port: int) -> socket.socket:

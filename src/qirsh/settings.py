@@ -33,6 +33,7 @@ from pydantic_settings import (
 )
 
 from qirsh.gateways.registry import installed
+from qirsh.kept import RetentionSettings
 from qirsh.methods import Method
 from qirsh.money import EXPONENTS
 from qirsh.routing import ANY
@@ -83,6 +84,9 @@ class Settings(BaseSettings):
     routes: dict[Method, dict[str, tuple[str, ...]]] = {}
     """Method → currency, or `*` for the others → gateways in order; each replaces the built-in one."""
     limits: LimitSettings = LimitSettings()
+    retention: RetentionSettings = RetentionSettings()
+    reconcile_daily: bool = True
+    """Whether one of the workers asks the PSPs once a day; who runs `qirsh reconcile` by himself may do without."""
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     """Addresses and networks of the proxies whose X-Forwarded-For says who asks."""
     sandbox_url: str = ""

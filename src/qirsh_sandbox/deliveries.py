@@ -121,7 +121,7 @@ class Deliveries:
         if not sealed.url:
             state = "unsent"
         body = sealed.body or body
-        for _ in range(2 if kind == "duplicate" else 1):
+        for _ in range(fault.copies if fault and kind == "duplicate" else 1):
             self._insert(sender.name, merchant_reference, sealed, body, corrupt, state, due_at)
         self._on_change()
 

@@ -28,6 +28,7 @@ CallKind = Literal[
 ]
 WebhookKind = Literal["drop", "duplicate", "delay", "reorder", "corrupt_signature", "wrong_amount"]
 WEBHOOK_KINDS: Final = frozenset({"drop", "duplicate", "delay", "reorder", "corrupt_signature", "wrong_amount"})
+MAX_COPIES: Final = 100  # a PSP that repeats itself, not one that floods
 MAX_FAULTS: Final = 1000  # far more than a test arms; a loop that arms for ever is told so
 
 _HANG_SECONDS: Final = 3600.0  # longer than every deadline a client may have
@@ -45,7 +46,8 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
 
     `path` is a part of the call's path, to hit one call of an operation only; of a webhook, a part of its merchant
     reference. `status` is the answer of `error`.
-    `seconds` is real time for `hang` and `slow`, and the sandbox's time for `delay`.
+    `seconds` is real time for `hang` and `slow`, and the sandbox's time for `delay`. `copies` is how often a webhook
+    that is hit by `duplicate` is sent.
     """
 
     psp: str
@@ -56,6 +58,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
     path: str = ""
     skip: int = 0
     status: int = HTTPStatus.INTERNAL_SERVER_ERROR
+    copies: int = 2
 
 
 class Faults:
@@ -77,6 +80,8 @@ class Faults:
             raise ValueError("times must be at least 1, skip at least 0, seconds between 0 and 86400")
         if not HTTPStatus.BAD_REQUEST <= fault.status <= 599:  # noqa: PLR2004 - the last server error there can be
             raise ValueError("status must be between 400 and 599")
+        if not 2 <= fault.copies <= MAX_COPIES:  # noqa: PLR2004 - one copy is no duplicate
+            raise ValueError(f"copies must be between 2 and {MAX_COPIES}")
         if len(self._armed) >= MAX_FAULTS:
             raise ValueError(f"{MAX_FAULTS} faults are armed already")
         self._armed.append(fault)

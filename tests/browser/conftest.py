@@ -36,7 +36,8 @@ async def chromium() -> AsyncIterator[Browser]:
         try:
             browser = await playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         except Error as error:
-            said = f"no Chromium runs here, so what payers see is NOT TESTED: `make browser` gets one ({error.message.partition(chr(10))[0]})"
+            why = error.message.partition("\n")[0]
+            said = f"no Chromium runs here, so what payers see is NOT TESTED: `make browser` gets one ({why})"
             assert not os.environ.get("BROWSER_IS_A_MUST"), said
             pytest.skip(said)
         yield browser

@@ -14,6 +14,7 @@ from bench.machine import python, started
 from bench.psp import FIRST_ORDER
 from bench.rows import delivery
 from bench.table import markdown
+from bench.timers import HEADS, timers
 
 NAMES = ("floor", "floor, tuned alike", "qirsh", "usual")
 
@@ -72,6 +73,16 @@ async def test_prepared_drafts_are_as_if_registered(contender: Contender, ground
         path, webhook = delivery(first)
         (await client.post(path, content=webhook, headers={"content-type": "application/json"})).raise_for_status()
         assert (await client.get(f"/api/payments/status/{draft_id}")).json()["status"] == "completed"
+
+
+async def test_timers_are_measured_as_they_are_swept_and_claimed(ground: Ground) -> None:
+    """What is measured finds the ten that are due among those that are not, or it raises and there is no figure."""
+    said: list[str] = []
+    table = await timers(ground, said.append, counts=(20, 40), rounds=2)
+    first, rule, *rows = table.splitlines()
+    assert (first.count("|"), set(rule)) == (len(HEADS) + 1, set("|-:"))
+    assert [row.split("|")[1].strip() for row in rows] == ["20", "40"]
+    assert [float(cell) > 0 for row in rows for cell in row.split("|")[2:-1]] == [True] * 12
 
 
 def test_the_load_sends_what_a_page_sends() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from qirsh.breaker import FAILURES
 from qirsh.gateways.registry import GATEWAYS
+from qirsh.store.migrate import migrate
 from qirsh_sandbox import credentials
 from world import FULFILMENT_SECRET, QIRSH, Cache, World, free_port, serving, write_config
 
@@ -120,6 +121,13 @@ async def test_a_psp_that_cannot_be_reached_is_told_from_one_that_refuses(config
     assert "could not be reached" in told.rows["paymob"][1]
 
 
+async def test_an_address_of_ours_that_is_none_is_told(config: Config) -> None:
+    """A slip in the address would send every payer nowhere."""
+    told = await doctor(config=config(api="pay.shop.example", shop_origins=[]))
+    assert (told.code, told.verdict("server")) == (1, "wrong")
+    assert "public_url" in told.rows["server"][1]
+
+
 async def test_a_configuration_that_stops_the_start_is_told_by_its_keys(config: Config) -> None:
     """The same sentences as at the start; nothing else can be tried."""
     told = await doctor(config=config(paymob={"hmac_secret": ""}, nonsense=1))
@@ -147,6 +155,21 @@ async def test_a_database_that_is_away_empty_or_shut_is_told_apart(
     connection = await asyncpg.connect(empty_database_url)
     assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
     await connection.close()
+
+
+async def test_a_month_that_nobody_made_is_told(config: Config, database_url: str) -> None:
+    """No payment fails for it, so nobody would notice that no worker has run for months."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("DROP TABLE webhook_deliveries_first")
+    await connection.close()
+
+    told = await doctor(config=config(database_url=database_url))
+
+    assert told.verdict("database") == "note"
+    assert re.search(r"not made yet: webhook_deliveries_\d{4}_\d{2}", told.rows["database"][1])
+    assert "worker" in told.rows["database"][2]
+    await migrate(database_url)
+    assert (await doctor(config=config(database_url=database_url))).verdict("database") == "fine"
 
 
 async def test_redis_is_tried_where_it_is_configured(config: Config, cache: Cache) -> None:

@@ -7,7 +7,8 @@ from contextlib import suppress
 import asyncpg
 import pytest
 
-from qirsh.store.connection import CLOSE_SECONDS, Pool, connect_pool
+from qirsh.api.problems import HANDLERS, store_problem
+from qirsh.store.connection import AWAY, CLOSE_SECONDS, Pool, connect_pool
 
 
 @pytest.fixture
@@ -52,6 +53,28 @@ async def test_a_statement_that_was_given_up_does_not_answer_the_next(pool: Pool
             await pool.fetchval("SELECT 'late' FROM pg_sleep(5)")
 
     assert await pool.fetchval("SELECT 'mine'") == "mine"
+
+
+async def test_whatever_a_cut_connection_raises_is_a_database_that_is_away(pool: Pool, empty_database_url: str) -> None:
+    """A caller hears 503 and not that we have a bug, also in the moment between the news of the end and the end."""
+    other = await asyncpg.connect(empty_database_url)
+    raised = set[type[Exception]]()
+    try:
+        for cut in range(200):  # one in a dozen is told of before the connection ends
+            await other.execute("SELECT pg_terminate_backend($1)", await backend(pool))
+            for again in range(50):
+                try:
+                    await pool.fetchval(f"SELECT {cut} + {again}")
+                    break
+                except Exception as error:  # noqa: BLE001  whatever it is
+                    raised.add(type(error))
+                await asyncio.sleep(0)
+    finally:
+        await other.close()
+
+    assert raised, "no cut was ever noticed"
+    assert {one for one in raised if not issubclass(one, AWAY)} == set()
+    assert all(HANDLERS[one] is store_problem for one in AWAY)
 
 
 async def test_a_connection_that_the_database_closed_is_replaced(pool: Pool, empty_database_url: str) -> None:

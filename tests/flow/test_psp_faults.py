@@ -57,6 +57,21 @@ async def test_a_lost_step_is_finished_by_the_same_key_with_one_payable_registra
     await world.becomes(body["paymentDraftId"], "completed")
 
 
+async def test_a_lost_registration_of_a_busy_shop_is_found_behind_all_that_came_after_it(world: World) -> None:
+    """An order that nobody tried to pay is known by the list of orders alone, twenty to a page."""
+    request = a_request()
+    await world.fault("register", "error_after_accept", path="payment_keys")
+    assert (await world.initiate(**request)).status_code == 202
+    others = await asyncio.gather(*(world.initiate(**a_request()) for _ in range(70)))
+    assert {answer.status_code for answer in others} == {201}
+
+    body = await finished(world, request)
+
+    ledger = await world.ledger(body["paymentDraftId"])
+    assert ledger is not None
+    assert ledger["registered"] == 1
+
+
 async def test_a_wallet_whose_pay_was_accepted_and_lost_is_never_asked_to_pay_twice(world: World) -> None:
     """A second pay while one is pending could take the money twice."""
     request = a_wallet_request()

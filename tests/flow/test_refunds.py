@@ -265,6 +265,24 @@ async def test_fawry_gives_back_all_or_parts(world: World, amount: str | None) -
     assert (await world.payment(draft_id))["needs_review"] is False
 
 
+async def test_what_fawrys_dashboard_gave_back_is_not_taken_for_a_refund_that_was_not_sent_yet(world: World) -> None:
+    """Fawry tells no sum: once ours is sent as well, nobody could tell from its books that there are two."""
+    begun = await world.initiate(payment_method="fawry")
+    draft_id = begun.json()["paymentDraftId"]
+    await world.act(draft_id, "pay")
+    await world.becomes(draft_id, "completed")
+    await world.fault("webhook", "drop", psp="fawry")
+    await world.act(draft_id, "refund", amount_minor=1000)
+
+    await refunded(world, draft_id, amount="2.00")
+
+    seen = await world.payment(draft_id)
+    assert await given_back(world, draft_id) == 1200
+    assert (seen["refunded"], seen["needs_review"]) == ("2.00", True)
+    reviews = [one["review_reason"] for one in seen["journal"] if one["verdict"] == "review"]
+    assert reviews == ["refunded_unknown_amount"]
+
+
 async def test_stripe_gives_back_all_or_parts(world: World) -> None:
     """Under the refund's id as key, which its answers and look-ups give back."""
     begun = await world.initiate(payment_method="card", currency="USD", product_amount="10.00")

@@ -170,6 +170,18 @@ async def test_webhooks_are_dropped_doubled_and_spoilt(tmp_path: Path) -> None:
         assert (await shop.ledger())[0]["state"] == "paid"
 
 
+async def test_a_webhook_is_sent_as_often_as_it_is_told(tmp_path: Path) -> None:
+    """PSPs say "at least once", and some have been seen to mean five times."""
+    async with bench(tmp_path) as shop:
+        await shop.fault("webhook", "duplicate", copies=5)
+        await shop.card_page()
+        await shop.act("pay")
+        received = await shop.callbacks(5)
+        assert all(one == received[0] for one in received)
+        once = {"psp": "paymob", "operation": "webhook", "kind": "duplicate", "copies": 1}
+        assert (await shop.post("/__sandbox/faults", once)).status == 400
+
+
 async def test_a_delayed_webhook_waits_for_the_clock(tmp_path: Path) -> None:
     """By the PSPs' clock, so that a test of an hour's delay takes no hour."""
     async with bench(tmp_path) as shop:

@@ -16,7 +16,6 @@ CORE = frozenset({"money", "actions", "methods", "draft", "errors", "catalog"})
 ASYNCPG = {
     "qirsh.store": "the only place that knows SQL",
     "qirsh.fold": "a unique violation is a verdict there: the reference belongs to another draft",
-    "qirsh.api.problems": "what a database that is away raises becomes a 503 there",
 }
 AIOHTTP = {
     "qirsh.gateways.http": "the one client for PSPs, and the only translator of its errors",

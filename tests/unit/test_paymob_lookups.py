@@ -44,13 +44,13 @@ def transaction(**other: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def paymob(answers: Mapping[str, tuple[int, object]]) -> AsyncIterator[Paymob]:
-    """A Paymob that answers by the end of the path; anything else is 404."""
+    """A Paymob that answers by the end of the path, with its query or without; anything else is 404."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await read_request(reader)
         path = bytes(request).split(b" ")[1].decode()
         status, body = next(
-            (answer for end, answer in answers.items() if path.partition("?")[0].endswith(end)),
+            (answer for end, answer in answers.items() if path.endswith(end) or path.partition("?")[0].endswith(end)),
             (404, {"detail": "Not found."}),
         )
         if path.endswith("auth/tokens"):
@@ -108,6 +108,31 @@ async def test_a_list_of_orders_that_is_none_is_no_answer_either(orders: object)
     async with paymob({"ecommerce/orders": (200, orders)}) as gateway:
         with pytest.raises(GatewayUnavailable):
             await gateway.lookup(unknown)
+
+
+@pytest.mark.parametrize(
+    ("page", "created_at", "standing"),
+    [
+        (9, "2027-01-01T10:00:00.123456", Standing.OPEN),
+        (20, "2027-01-01T10:00:00.123456+02:00", Standing.OPEN),
+        (21, "2027-01-01T10:00:00.123456", Standing.UNKNOWN),
+        (3, "2001-01-01T10:00:00.123456", Standing.OPEN),
+        (4, "2001-01-01T10:00:00.123456", Standing.UNKNOWN),
+        (3, None, Standing.OPEN),
+        (4, "yesterday", Standing.UNKNOWN),
+    ],
+)
+async def test_an_order_is_searched_as_far_back_as_its_draft_is_old(
+    page: int, created_at: str | None, standing: Standing
+) -> None:
+    """A busy shop fills many pages within the moments after which a lost order is asked about."""
+    unknown = msgspec.structs.replace(draft(), transaction_reference_id=None, state=State.PENDING)
+    others = {"results": [{"id": 1, "merchant_order_id": "another", "created_at": created_at}]}
+    answers: dict[str, tuple[int, object]] = {f"orders?page={number}": (200, others) for number in range(1, 30)}
+    answers[f"orders?page={page}"] = (200, {"results": [{"id": 55, "merchant_order_id": str(unknown.id)}]})
+    async with paymob(answers) as gateway:
+        found = await gateway.lookup(unknown)
+    assert found.standing is standing
 
 
 async def test_a_payment_behind_a_newer_decline_is_found_by_the_id_that_a_hint_named() -> None:

@@ -104,7 +104,7 @@ def test_credentials_and_what_holds_them_show_no_secret() -> None:
     """The gateway and its account live as long as the server, so they are in every traceback's locals."""
     credentials = Credentials.model_validate(PAYMOB)
     gateway = Paymob(credentials, SURROUNDINGS)
-    for thing in (credentials, gateway, gateway.profile, PspClient("https://psp.example", psp="Psp")):
+    for thing in (credentials, gateway, gateway.profile, PspClient("https://psp.example", psp="Psp", plain_http=False)):
         assert SECRET not in shown(thing)
 
 

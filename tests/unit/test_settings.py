@@ -159,6 +159,10 @@ def test_a_file_that_was_only_looked_for_may_be_missing(tmp_path: Path) -> None:
         ({"limits": {"drafts_per_minute": -1}}, "limits.drafts_per_minute"),
         ({"limits": {"prompts_per_10_minutes": "some"}}, "limits.prompts_per_10_minutes"),
         ({"limits": {"drafts": 60}}, "limits.drafts"),
+        ({"retention": {"journal_days": 29}}, "retention.journal_days"),
+        ({"retention": {"deliveries_days": 1}}, "retention.deliveries_days"),
+        ({"retention": {"payer_days": -1}}, "retention.payer_days"),
+        ({"retention": {"years": 10}}, "retention.years"),
         ({"trusted_proxies": ["proxy.example"]}, "trusted_proxies"),
         ({"trusted_proxies": ["*"]}, "trusted_proxies"),
         ({"trusted_proxies": ["0.0.0.0/0"]}, "trusted_proxies"),
@@ -304,6 +308,14 @@ def test_limits_are_on_unless_it_is_dev_or_they_are_switched_off(
     """A developer must not run into them, an operator need not know of them, and who writes a number means it."""
     settings = load(config(**keys))
     assert (settings.drafts_per_minute, settings.prompts_per_10_minutes) == in_force
+
+
+def test_what_is_kept_for_how_long_has_a_default_and_zero_is_for_ever(config: Config) -> None:
+    """A shop that writes nothing keeps its books for a year and its payers for a month."""
+    usual = load(config()).retention
+    assert (usual.journal_days, usual.deliveries_days, usual.payer_days) == (400, 90, 30)
+    changed = load(config(retention={"journal_days": 0, "deliveries_days": 30})).retention
+    assert (changed.journal_days, changed.deliveries_days, changed.payer_days) == (0, 30, 30)
 
 
 def test_the_sandboxs_secrets_are_fine_in_dev(config: Config) -> None:

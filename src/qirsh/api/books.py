@@ -7,7 +7,7 @@ from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
 from litestar import Response, get, post
-from litestar.params import Parameter
+from litestar.params import Parameter, QueryParameter
 
 from qirsh.api import answers, described
 from qirsh.api.operation import operation
@@ -48,7 +48,7 @@ T = TypeVar("T")
 async def list_payments(  # noqa: PLR0913  one argument for each filter, or OpenAPI would not name it
     request: Plain,
     *,
-    in_state: Annotated[str | None, Parameter(query="state", description="in this state")] = None,
+    in_state: Annotated[str | None, QueryParameter(name="state", description="in this state")] = None,
     gateway: Annotated[str | None, Parameter(description="at this gateway")] = None,
     needs_review: Annotated[str | None, Parameter(description="true or false")] = None,
     order_reference: Annotated[str | None, Parameter(description="of this order of the shop")] = None,

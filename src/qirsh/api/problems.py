@@ -4,13 +4,13 @@ import traceback
 from http import HTTPStatus
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from qirsh.errors import BodyTooLarge, GatewayRejected, InvalidRequest, PaymentError
+from qirsh.store.connection import AWAY
 from qirsh.store.store import StoreBusyError
 
 PROBLEM_TYPE: Final = "application/problem+json"
@@ -19,20 +19,6 @@ RETRY_SECONDS: Final = 2
 """How soon the same key is welcome again where nobody knows better."""
 
 TRACE_FRAMES: Final = 12
-
-STORE_ERRORS: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.DiskFullError,
-    OSError,
-    TimeoutError,
-    StoreBusyError,
-)
-"""What a database that is away or full looks like. OSError: its socket is gone."""
 
 _log = structlog.get_logger("qirsh.api")
 
@@ -115,6 +101,6 @@ def problem(
 HANDLERS: Final[dict[int | type[Exception], Any]] = {
     PaymentError: payment_problem,
     HTTPException: http_problem,
-    **dict.fromkeys(STORE_ERRORS, store_problem),
+    **dict.fromkeys((*AWAY, StoreBusyError), store_problem),
     Exception: unexpected_problem,
 }

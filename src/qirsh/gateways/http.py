@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import msgspec
@@ -53,8 +53,16 @@ class Effect(Enum):
 class PspClient:
     """An HTTP client for one PSP account: JSON in, JSON out, errors translated."""
 
-    def __init__(self, base_url: str, *, psp: str) -> None:
-        """Talk to `base_url`; `psp` is the name that error messages say."""
+    def __init__(self, base_url: str, *, psp: str, plain_http: bool) -> None:
+        """Talk to `base_url`; `psp` is the name that error messages say.
+
+        Credentials travel over https; `plain_http`, for what is never a PSP's own address, is `Surroundings.dev`.
+
+        Raises:
+            GatewayMisconfigured: `base_url` is no address, or plain http where that is not allowed.
+        """
+        if complaint := _complaint(base_url, plain_http=plain_http):
+            raise GatewayMisconfigured(f"{psp.lower()}.base_url {complaint}.")  # not quoted: it may hold a password
         self._base_url = base_url.rstrip("/")
         self._psp = psp
         self._session: aiohttp.ClientSession | None = None
@@ -291,6 +299,18 @@ class _Body(aiohttp.BytesPayload):
         """Write it, as aiohttp does once a connection is there."""
         self.left = True
         await super().write_with_length(writer, content_length)
+
+
+def _complaint(base_url: str, *, plain_http: bool) -> str | None:
+    """What keeps credentials from travelling to this address, if anything does."""
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc and not parts.query
+    except ValueError:
+        usable = False
+    if not usable:
+        return "is no address: write it like https://api.psp.example"
+    return None if plain_http or parts.scheme == "https" else "is plain http, which only `qirsh dev` may use"
 
 
 def _parsed(raw: bytes) -> object:

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from qirsh.store.connection import Pool
+from qirsh.store.connection import AWAY, Pool
 from qirsh.store.drafts import Drafts
 from qirsh.store.rows import Row
 from qirsh.store.sql import SQL
@@ -63,7 +63,7 @@ class Publisher:
                     await self._pool.execute(SQL["notify"], DRAFTS_CHANNEL, message)
                 if is_due:
                     await self._pool.execute(SQL["notify"], DUE_CHANNEL, "")
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (*AWAY, asyncpg.PostgresError) as error:
                 _log.warning("hint_lost", error=type(error).__name__)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -127,7 +127,7 @@ class Watch:
         reading = asyncio.create_task(self._read_for_ever())
         try:
             while True:
-                with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                with suppress(*AWAY, asyncpg.PostgresError):
                     await self._listen_until_lost()
                 await asyncio.sleep(RECONNECT_SECONDS)
         finally:
@@ -173,7 +173,7 @@ class Watch:
                 changed.update(self._waiting)
             try:
                 await self._read(list(changed))
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (*AWAY, asyncpg.PostgresError) as error:
                 _log.warning("reread_failed", error=type(error).__name__)
 
     async def _read(self, draft_ids: Sequence[UUID]) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 import asyncpg
 
 from qirsh.store.migrate import check, connect, migrations
+from qirsh.store.months import unmade
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Vitals:
     now: datetime
     missing: list[str]
     """Names of the migrations that are still to be applied."""
+    unmade: list[str]
+    """This month and the next, as far as they have no partition."""
 
 
 async def check_up(database_url: str) -> Vitals:
@@ -36,6 +39,7 @@ async def check_up(database_url: str) -> Vitals:
         known = migrations()
         check(applied, known)
         now = await connection.fetchval("SELECT clock_timestamp()")
-        return Vitals(version, now, [one.name for one in known if one.number not in applied])
+        missing = [one.name for one in known if one.number not in applied]
+        return Vitals(version, now, missing, [month.name for month in await unmade(connection, ahead=1)])
     finally:
         await connection.close()

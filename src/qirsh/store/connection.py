@@ -14,6 +14,19 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolC
 Sender: TypeAlias = "Connection | Pool"
 """Whatever a statement can be sent over: a connection, maybe in a transaction, or the pool, as one of its own."""
 
+AWAY: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""What a database that is away, full or on its way down looks like. OSError: its socket is gone. InternalClientError:
+the driver was told that the connection ends, and has not seen its end yet."""
+
 CLOSE_SECONDS: Final = 5.0
 COMMAND_SECONDS: Final = 10.0
 """Far longer than any statement of ours takes; a database that hangs must not hang its callers for ever."""
@@ -147,7 +160,7 @@ async def connect_pool(
 
 async def close_pool(pool: DriverPool) -> None:
     """Close politely, then at once: a connection that hangs or is still held must not keep the process."""
-    with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    with suppress(*AWAY, asyncpg.PostgresError):
         async with asyncio.timeout(CLOSE_SECONDS):
             await pool.close()
             return

@@ -7,8 +7,13 @@ from importlib.resources import files
 from typing import Final
 
 import asyncpg
+import structlog
+
+from qirsh.store.months import make_ahead
 
 LOCK: Final = 0x7169727368  # "qirsh": the one advisory lock of the project
+
+_log = structlog.get_logger("qirsh.migrate")
 
 _FILE: Final = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 
@@ -50,7 +55,8 @@ async def migrate(database_url: str, *, up_to: int | None = None) -> list[str]:
     """Apply what is missing, each migration in a transaction of its own; return the names of what was applied.
 
     Raises:
-        MigrationError: the database cannot be used, is newer than this release, or an applied migration was edited.
+        MigrationError: the database cannot be used, is newer than this release, is kept locked by somebody, or an
+            applied migration was edited.
     """
     connection = await connect(database_url)
     try:
@@ -65,16 +71,34 @@ async def migrate(database_url: str, *, up_to: int | None = None) -> list[str]:
         missing = [m for m in known if m.number not in applied and (up_to is None or m.number <= up_to)]
         for migration in missing:
             async with connection.transaction():
-                await connection.execute(migration.sql)
+                await _apply(connection, migration)
                 await connection.execute(
                     "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
                     migration.number,
                     migration.name,
                     migration.checksum,
                 )
+        await _look_ahead(connection)
         return [migration.name for migration in missing]
     finally:
         await connection.close()  # and with it the lock
+
+
+async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", migration: Migration) -> None:
+    try:
+        await connection.execute(migration.sql)
+    except asyncpg.LockNotAvailableError:
+        raise MigrationError(
+            f"{migration.name} needs tables that somebody keeps locked, perhaps for a backup: try again after that."
+        ) from None
+
+
+async def _look_ahead(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Make the months to come. It can wait for a worker: there are months left, and a server must start."""
+    try:
+        await make_ahead(connection)
+    except asyncpg.LockNotAvailableError:
+        _log.warning("months_not_made")
 
 
 async def connect(database_url: str) -> "asyncpg.Connection[asyncpg.Record]":

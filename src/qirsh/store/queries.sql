@@ -43,11 +43,12 @@ RETURNING *;
 
 -- name: release_claim
 -- The attempt ended without a registration. Doubt, once there, stays, and is looked into soon; without it nothing was
--- sent, so there is nothing to ask until the draft expires. A look-up that was staged meanwhile stays due.
+-- sent, so there is nothing to ask until the draft expires. A look-up that was staged meanwhile stays due. One that has
+-- expired is about to be ended by whoever releases it, and would be asked about once more if it were due at once.
 UPDATE payment_drafts SET
   claimed_by = NULL, claimed_until = NULL, in_doubt = in_doubt OR $3, version = version + 1,
   next_check_at = CASE WHEN next_check_at <= now() + $4 THEN next_check_at
-    WHEN in_doubt OR $3 THEN now() + $4 + $5::interval ELSE expires_at END
+    WHEN in_doubt OR $3 OR expires_at <= now() + $4 THEN now() + $4 + $5::interval ELSE expires_at END
 WHERE id = $1 AND claimed_by = $2 AND state = 'pending'
 RETURNING *;
 
@@ -242,6 +243,27 @@ WHERE id IN (SELECT id FROM fulfilments WHERE next_check_at <= now() + $1 AND $4
   ORDER BY next_check_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 RETURNING id, version, '' AS gateway;
 
+-- name: lease_due_daily
+UPDATE daily_work SET next_check_at = now() + $1 + $2::interval
+WHERE id IN (SELECT id FROM daily_work WHERE next_check_at <= now() + $1 AND name = ANY ($4)
+  ORDER BY next_check_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+RETURNING id, version, '' AS gateway;
+
+-- name: plan_daily_work
+INSERT INTO daily_work (id, name, next_check_at)
+SELECT w.id, w.name, now() + $3 FROM unnest($1::uuid[], $2::text[]) AS w (id, name)
+ON CONFLICT (name) DO NOTHING;
+
+-- name: take_daily_work
+UPDATE daily_work SET next_check_at = now() + $3 + $4::interval, version = version + 1
+WHERE id = $1 AND version = $2
+RETURNING name, version;
+
+-- name: daily_work_ended
+UPDATE daily_work SET next_check_at = now() + $3 + $4::interval, version = version + 1,
+  attempts = CASE WHEN $5 THEN 0 ELSE attempts + 1 END
+WHERE id = $1 AND version = $2;
+
 -- name: notify
 SELECT pg_notify($1, $2);
 
@@ -365,3 +387,85 @@ RETURNING otp_tries;
 
 -- name: uncount_otp_try
 UPDATE payment_drafts SET otp_tries = otp_tries - 1 WHERE id = $1 AND otp_tries > 0;
+
+-- name: database_time
+SELECT now();
+
+-- name: months
+-- The partitions of a table by the ids they hold, oldest first; the first of all has no beginning.
+SELECT name, substring(bounds FROM 'FROM \(''([0-9a-f-]+)''\)')::uuid AS begins,
+  substring(bounds FROM 'TO \(''([0-9a-f-]+)''\)')::uuid AS ends
+FROM (SELECT c.relname AS name, pg_get_expr(c.relpartbound, c.oid) AS bounds
+  FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass($1)) AS partitions
+WHERE bounds <> 'DEFAULT' ORDER BY ends;
+
+-- name: wait_briefly_for_locks
+-- Whoever waits for a table's lock keeps all who come after waiting as well.
+SET LOCAL lock_timeout = '2s';
+
+-- name: lock_drafts_for_partitions
+-- A new partition refers to the drafts, which takes this lock: first, as everybody locks them. One at a time.
+LOCK TABLE payment_drafts IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: is_there_payment_events
+SELECT EXISTS (SELECT FROM payment_events WHERE id >= $1 AND id < $2);
+
+-- name: is_there_webhook_deliveries
+SELECT EXISTS (SELECT FROM webhook_deliveries WHERE id >= $1 AND id < $2);
+
+-- name: unsettled_in_month
+-- Drafts that are open, under review or with a refund under way, with entries in a month of the journal.
+SELECT id FROM payment_drafts d
+WHERE (state IN ('pending', 'awaiting_user_action') OR needs_review
+    OR EXISTS (SELECT FROM refunds r WHERE r.draft_id = d.id AND r.state IN ('requested', 'sent', 'review')))
+  AND EXISTS (SELECT FROM payment_events e WHERE e.draft_id = d.id AND e.id >= $1 AND e.id < $2)
+ORDER BY id;
+
+-- name: remember_pruned
+INSERT INTO pruned_months (name, table_name, ends, pruned_at) VALUES ($1, $2, $3, now())
+ON CONFLICT (name) DO UPDATE
+SET ends = greatest(pruned_months.ends, excluded.ends), pruned_at = excluded.pruned_at;
+
+-- name: journal_pruned_until
+SELECT ends FROM pruned_months WHERE table_name = 'payment_events' ORDER BY ends DESC LIMIT 1;
+
+-- name: count_strays_payment_events
+-- As delete_strays_payment_events.
+SELECT count(*) FROM payment_events_default e
+WHERE id < $1 AND NOT EXISTS (SELECT FROM payment_drafts d WHERE d.id = e.draft_id
+  AND (d.state IN ('pending', 'awaiting_user_action') OR d.needs_review
+    OR EXISTS (SELECT FROM refunds r WHERE r.draft_id = d.id AND r.state IN ('requested', 'sent', 'review'))));
+
+-- name: delete_strays_payment_events
+-- What no month took, once it is as old as a month that would be dropped. The same drafts keep it as keep a month.
+WITH gone AS (
+  DELETE FROM payment_events_default e
+  WHERE id < $1 AND NOT EXISTS (SELECT FROM payment_drafts d WHERE d.id = e.draft_id
+    AND (d.state IN ('pending', 'awaiting_user_action') OR d.needs_review
+      OR EXISTS (SELECT FROM refunds r WHERE r.draft_id = d.id AND r.state IN ('requested', 'sent', 'review'))))
+  RETURNING id
+)
+SELECT id FROM gone ORDER BY id DESC LIMIT 1;
+
+-- name: count_strays_webhook_deliveries
+SELECT count(*) FROM webhook_deliveries_default WHERE id < $1;
+
+-- name: delete_strays_webhook_deliveries
+WITH gone AS (DELETE FROM webhook_deliveries_default WHERE id < $1 RETURNING id)
+SELECT id FROM gone ORDER BY id DESC LIMIT 1;
+
+-- name: forget_payers
+-- Not while somebody has to decide about the draft, who may need to ask the payer. `version` stays: nobody decides by it.
+UPDATE payment_drafts SET request = request - 'payer'
+WHERE id IN (SELECT id FROM payment_drafts
+  WHERE request ? 'payer' AND state NOT IN ('pending', 'awaiting_user_action') AND NOT needs_review
+    AND updated_at < now() + $1 - $2::interval
+  ORDER BY updated_at LIMIT $3 FOR UPDATE SKIP LOCKED);
+
+-- name: prune_queue_log
+DELETE FROM pgqueuer.pgqueuer_log WHERE id IN (
+  SELECT id FROM pgqueuer.pgqueuer_log WHERE created < now() - $1::interval ORDER BY created LIMIT $2);
+
+-- name: prune_queue_statistics
+DELETE FROM pgqueuer.pgqueuer_statistics WHERE id IN (
+  SELECT id FROM pgqueuer.pgqueuer_statistics WHERE created < now() - $1::interval LIMIT $2);

@@ -12,6 +12,7 @@ import asyncpg
 
 from qirsh.clock import Clock
 from qirsh.store.connection import Connection, Pool
+from qirsh.store.daily import DailyWork
 from qirsh.store.drafts import Drafts
 from qirsh.store.fulfilments import Fulfilments
 from qirsh.store.inbox import Inbox
@@ -19,6 +20,7 @@ from qirsh.store.listings import Listings
 from qirsh.store.orders import Orders
 from qirsh.store.products import Products
 from qirsh.store.refunds import Refunds
+from qirsh.store.retention import Retention
 from qirsh.store.sql import SQL
 
 T = TypeVar("T")
@@ -52,6 +54,8 @@ class Store:
         self.fulfilments = Fulfilments(pool, clock)
         self.products = Products(pool)
         self.refunds = Refunds(pool, clock)
+        self.retention = Retention(pool, clock)
+        self.daily = DailyWork(pool, clock)
         self._clock = clock
 
     @asynccontextmanager
@@ -76,11 +80,14 @@ class Store:
     async def lease_due(
         self,
         connection: Connection,
-        kind: Literal["drafts", "unmatched", "refunds", "fulfilments"],
+        kind: Literal["drafts", "unmatched", "refunds", "fulfilments", "daily"],
         lease: timedelta,
         limit: int,
-        gateways: Collection[str],
+        names: Collection[str],
     ) -> list[Due]:
-        """Rows of these gateways whose time has come, put off by `lease` so that no other sweep takes them."""
-        records = await connection.fetch(SQL[f"lease_due_{kind}"], self._clock.offset, lease, limit, list(gateways))
+        """Rows whose time has come, put off by `lease` so that no other sweep takes them.
+
+        `names` are the gateways whose rows are taken, or the kinds of daily work; announcements are taken without.
+        """
+        records = await connection.fetch(SQL[f"lease_due_{kind}"], self._clock.offset, lease, limit, list(names))
         return [Due(record["id"], record["version"], record["gateway"]) for record in records]

@@ -21,6 +21,7 @@ import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
+from qirsh.fault_points import Step, reached
 from qirsh.metrics import FULFILMENTS
 from qirsh.money import Money
 from qirsh.store.fulfilments import DueFulfilment
@@ -112,7 +113,9 @@ class Announcer:
             return
         if due.kind == "payment.completed" and not due.attempts:
             await store.orders.stage_siblings(due.row.draft)
+        reached(Step.FULFILMENT_LEASED)
         refusal = await self._tell(_announcement(due))
+        reached(Step.FULFILMENT_POSTED)
         told = {"draft_id": str(due.row.draft.id), "fulfilment_id": str(fulfilment_id), "type": due.kind}
         if refusal is None:
             await store.fulfilments.delivered(fulfilment_id, version)

@@ -1,7 +1,7 @@
 """The worker: a sweep that finds due rows and enqueues them, and PgQueuer, which runs them with limits."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final, Literal
@@ -14,9 +14,12 @@ from pgqueuer.db import AsyncpgDriver
 from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 
+from qirsh.fault_points import Step, reached
 from qirsh.payments import Payments
 from qirsh.store.connection import DriverPool, close_pool, connect_pool
 from qirsh.store.store import Store
+from qirsh.work.daily import Job as DailyJob
+from qirsh.work.daily import run_daily
 from qirsh.work.fulfilment import Announcer
 from qirsh.work.lookup import look_up
 from qirsh.work.refund import advance
@@ -31,11 +34,13 @@ PER_PSP: Final = 10
 """Look-ups at one PSP at a time, over all workers."""
 SHOP: Final = 20
 """Announcements at a time, over all workers."""
+DAILY: Final = 4
+"""Kinds of daily work at a time, over all workers."""
 STOP_SECONDS: Final = 5.0
 RESTART_SECONDS: Final = 1.0
 """The pause before the queue is connected again after the database went away."""
 
-Kind = Literal["drafts", "unmatched", "refunds", "fulfilments"]
+Kind = Literal["drafts", "unmatched", "refunds", "fulfilments", "daily"]
 Handler = Callable[[UUID, int], Awaitable[None]]
 
 _PER_GATEWAY: Final = frozenset({"drafts", "refunds"})
@@ -60,13 +65,19 @@ class Worker:
         payments: Payments,
         gateways: frozenset[str],
         announcer: Announcer | None,
+        daily: Mapping[str, DailyJob],
     ) -> None:
-        """Work on the store; without an announcer, fulfilments wait for a worker that has one."""
+        """Work on the store; without an announcer, fulfilments wait for a worker that has one.
+
+        `daily` is what one of the workers does once a day, by name.
+        """
         self._database_url = database_url
         self._store = store
         self._gateways = gateways
+        self._daily = daily
         self._handlers: dict[str, tuple[Handler, int]] = {
             "unmatched": (lambda row_id, version: join(payments.fold, store, row_id, version), PER_PSP),
+            "daily": (lambda row_id, version: run_daily(daily, store, row_id, version), DAILY),
         }
         for gateway in gateways:
             self._handlers[f"drafts.{gateway}"] = (
@@ -77,7 +88,7 @@ class Worker:
                 lambda row_id, version: advance(payments.refunder, store, row_id, version),
                 PER_PSP,
             )
-        self._kinds: tuple[Kind, ...] = ("drafts", "unmatched", "refunds")
+        self._kinds: tuple[Kind, ...] = ("drafts", "unmatched", "refunds", "daily")
         if announcer is not None:
             self._handlers["fulfilments"] = (
                 lambda row_id, version: announcer.announce(store, row_id, version),
@@ -100,6 +111,7 @@ class Worker:
                 await asyncio.sleep(RESTART_SECONDS)
 
     async def _connected(self) -> None:
+        await self._store.daily.plan(self._daily)
         pool = await connect_pool(self._database_url, min_size=2, max_size=4, search_path="pgqueuer, public")
         queue = PgQueuer.from_asyncpg_pool(pool)
         for name, (handler, limit) in self._handlers.items():
@@ -133,8 +145,10 @@ class Worker:
         more = False
         for kind in self._kinds:
             async with pool.acquire() as connection, connection.transaction():
-                due = await self._store.lease_due(connection, kind, LEASE, BATCH, self._gateways)
+                names = self._daily if kind == "daily" else self._gateways
+                due = await self._store.lease_due(connection, kind, LEASE, BATCH, names)
                 if due:
+                    reached(Step.SWEEP_LEASED)
                     await Queries(AsyncpgDriver(connection)).enqueue(  # type: ignore[arg-type]
                         [self._name(kind, one.gateway) for one in due],
                         [msgspec.json.encode(Ticket(one.id, one.version)) for one in due],
@@ -154,6 +168,7 @@ def _job(name: str, handler: Handler) -> Callable[[Job], Awaitable[None]]:
     async def run(job: Job) -> None:
         """Run one job. It never raises: PgQueuer would keep the exception's text, and our row knows when to retry."""
         ticket = msgspec.json.decode(job.payload or b"", type=Ticket)
+        reached(Step.WORKER_TAKEN)
         try:
             await handler(ticket.id, ticket.version)
         except Exception as error:  # noqa: BLE001  the row comes due again when its lease ends

@@ -84,9 +84,7 @@ class TextPay:
         Raises:
             GatewayMisconfigured: the address would carry the key in clear.
         """
-        if not (credentials.base_url.startswith("https://") or surroundings.dev):
-            raise GatewayMisconfigured("textpay.base_url is no https address, which only `qirsh dev` may use.")
-        self._client = PspClient(credentials.base_url, psp="TextPay")
+        self._client = PspClient(credentials.base_url, psp="TextPay", plain_http=surroundings.dev)
         self._api_key = credentials.api_key
         self._webhook_secret = credentials.webhook_secret
         self._live = credentials.live

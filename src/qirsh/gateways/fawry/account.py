@@ -12,7 +12,6 @@ import msgspec
 
 from qirsh.draft import PaymentDraft
 from qirsh.errors import (
-    GatewayMisconfigured,
     GatewayOutcomeUnknown,
     GatewayProtocolError,
     GatewayRejected,
@@ -62,14 +61,12 @@ class Account:
             GatewayMisconfigured: the address is plain http, which only `qirsh dev` may use.
         """
         self._scheme = urlsplit(credentials.base_url).scheme
-        if self._scheme != "https" and not (surroundings.dev and self._scheme == "http"):
-            raise GatewayMisconfigured("fawry.base_url is not https, which only `qirsh dev` may use.")
         self._merchant_code = credentials.merchant_code
         self._key = credentials.security_key
         self._wallet_path = credentials.wallet_charge_path
         self._encode_query = credentials.encode_query
         self._public_url = surroundings.public_url.rstrip("/")
-        self._client = PspClient(credentials.base_url, psp="Fawry")
+        self._client = PspClient(credentials.base_url, psp="Fawry", plain_http=surroundings.dev)
 
     async def charge(self, draft: PaymentDraft, reference: str) -> Charge:
         """Register an order that is paid outside our page, under our reference, which Fawry takes once.

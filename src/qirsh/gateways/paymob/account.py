@@ -7,6 +7,7 @@ inquiry.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -24,7 +25,11 @@ from qirsh.methods import Method
 TOKEN_SECONDS: Final = 55 * 60
 """Tokens live 60 minutes; the margin spares the last callers a refusal."""
 ORDER_PAGES: Final = 3
-"""How far back an order nobody tried to pay is searched: what was lost was registered moments ago."""
+"""How many pages of the list of orders are always read for an order that nobody tried to pay."""
+MOST_ORDER_PAGES: Final = 20
+"""And how many at most, while their orders are newer than what is searched: a busy shop fills three in moments."""
+CLOCK_SLACK: Final = timedelta(minutes=10)
+"""How far our clock may be ahead of Paymob's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Account:
         self.integrations = credentials.integrations()
         self._credentials = credentials
         self._public_url = surroundings.public_url.rstrip("/")
-        self._client = PspClient(credentials.base_url, psp="Paymob")
+        self._client = PspClient(credentials.base_url, psp="Paymob", plain_http=surroundings.dev)
         self._token = BearerToken(
             "Paymob",
             self._fetched_token,
@@ -66,9 +71,12 @@ class Account:
             return await self._intention(draft, reference)
         return Order(_id_of(await self._authorised("POST", "/api/ecommerce/orders", json=order_body(draft, reference))))
 
-    async def listed_order(self, references: tuple[str, ...]) -> str | None:
-        """An order nobody tried to pay has no transaction; only the list of orders knows it."""
-        for page in range(1, ORDER_PAGES + 1):
+    async def listed_order(self, references: tuple[str, ...], since: datetime) -> str | None:
+        """An order nobody tried to pay has no transaction; only the list of orders, newest first, knows it.
+
+        It is searched as far back as `since`, before which it cannot have been registered.
+        """
+        for page in range(1, MOST_ORDER_PAGES + 1):
             try:
                 answer = await self._authorised(
                     "GET", "/api/ecommerce/orders", effect=Effect.READS, params={"page": str(page)}
@@ -81,7 +89,7 @@ class Account:
             for order in orders:
                 if order.get("merchant_order_id") in references:
                     return _id_of(order)
-            if not orders:
+            if not orders or (page >= ORDER_PAGES and not _is_newer(orders[-1], since - CLOCK_SLACK)):
                 return None
         return None
 
@@ -224,6 +232,15 @@ class _IntentionAnswer(msgspec.Struct):
     intention_order_id: int
     client_secret: Annotated[str, msgspec.Meta(min_length=1)]
     payment_keys: tuple[_IntentionKey, ...] = ()
+
+
+def _is_newer(order: Mapping[str, Any], since: datetime) -> bool:
+    """Whether an order may be newer. Its time is Cairo's, mostly without saying so: read as UTC it is never too old."""
+    try:
+        created_at = datetime.fromisoformat(str(order.get("created_at")))
+    except ValueError:
+        return False
+    return (created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC)) >= since
 
 
 def _id_of(order: Any) -> str:  # noqa: ANN401  a PSP's answer

@@ -115,7 +115,7 @@ class Paymob:
         """
         transactions = await self._transactions(draft)
         if not transactions:
-            known = draft.transaction_reference_id or await self._account.listed_order(_references(draft))
+            known = draft.transaction_reference_id or await self._listed(draft)
             return Lookup(Standing.OPEN if known else Standing.UNKNOWN)
         events = [event for transaction in transactions for event in told(transaction)]
         if any(transaction.has_parent_transaction and transaction.pending for transaction in transactions):
@@ -166,8 +166,11 @@ class Paymob:
         transactions = await self._transactions(draft)
         if transactions:
             return Order(str(transactions[-1].order.id), transactions[-1])
-        order_id = await self._account.listed_order(_references(draft))
+        order_id = await self._listed(draft)
         return Order(order_id) if order_id else None
+
+    async def _listed(self, draft: PaymentDraft) -> str | None:
+        return await self._account.listed_order(_references(draft), draft.created_at)
 
     def _can_show(self, draft: PaymentDraft, found: Order) -> bool:
         """Whether a payer can be sent to an order whose opening was answered to nobody.

@@ -57,11 +57,15 @@ class Credentials(BaseModel):
 class Account:
     """What we ask of PayPal, one method a call. Errors as `PspClient.call` raises them, refusals with their issue."""
 
-    def __init__(self, credentials: Credentials, now: Callable[[], datetime]) -> None:
-        """Talk to PayPal as the application of these credentials."""
+    def __init__(self, credentials: Credentials, now: Callable[[], datetime], *, dev: bool) -> None:
+        """Talk to PayPal as the application of these credentials; in development also over plain http.
+
+        Raises:
+            GatewayMisconfigured: the address would carry the secret in clear.
+        """
         identity = f"{credentials.client_id.get_secret_value()}:{credentials.client_secret.get_secret_value()}"
         self._basic = SecretStr("Basic " + b64encode(identity.encode()).decode())
-        self._client = PspClient(credentials.base_url, psp="PayPal")
+        self._client = PspClient(credentials.base_url, psp="PayPal", plain_http=dev)
         self._token = BearerToken(
             "PayPal", self._fetched_token, lambda: now().timestamp(), refused_by={HTTPStatus.UNAUTHORIZED}
         )

@@ -81,8 +81,8 @@ class PayPal:
         Raises:
             GatewayMisconfigured: a key cannot be used; the message names it.
         """
-        _refuse_plain_http(credentials, dev=surroundings.dev)
-        self._account = Account(credentials, surroundings.now)
+        _refuse_plain_http(credentials.cert_hosts, dev=surroundings.dev)
+        self._account = Account(credentials, surroundings.now, dev=surroundings.dev)
         self._base_url = credentials.base_url
         self._public_url = surroundings.public_url.rstrip("/")
         self._webhook_id = credentials.webhook_id
@@ -281,13 +281,12 @@ def _certificate_name(base_url: str, *, dev: bool) -> str:
     return SANDBOX_NAME if host.endswith(".sandbox.paypal.com") or (dev and not live) else LIVE_NAME
 
 
-def _refuse_plain_http(credentials: Credentials, *, dev: bool) -> None:
-    """Secrets and trust travel over https; in development plain http reaches the sandbox."""
-    keys = [("base_url", credentials.base_url), *(("cert_hosts", origin) for origin in credentials.cert_hosts)]
-    for key, url in keys:
+def _refuse_plain_http(cert_hosts: Sequence[str], *, dev: bool) -> None:
+    """Trust travels over https; in development plain http reaches the sandbox."""
+    for url in cert_hosts:
         try:
-            origin = origin_of(url, with_path=key == "base_url")
+            origin = origin_of(url)
         except ValueError as error:
-            raise GatewayMisconfigured(f"paypal.{key}: {error}.") from None
+            raise GatewayMisconfigured(f"paypal.cert_hosts: {error}.") from None
         if not dev and not origin.startswith("https://"):
-            raise GatewayMisconfigured(f"paypal.{key}: {url} is plain http, which only `qirsh dev` may use.")
+            raise GatewayMisconfigured(f"paypal.cert_hosts: {url} is plain http, which only `qirsh dev` may use.")

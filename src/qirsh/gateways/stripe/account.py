@@ -35,10 +35,14 @@ class ListTooLongError(Exception):
 class Account:
     """What we ask of Stripe, one method a call. Errors as `PspClient.call` raises them, refusals with their code."""
 
-    def __init__(self, credentials: Credentials) -> None:
-        """Talk to Stripe with the secret key of these credentials."""
+    def __init__(self, credentials: Credentials, *, dev: bool) -> None:
+        """Talk to Stripe with the secret key of these credentials; in development also over plain http.
+
+        Raises:
+            GatewayMisconfigured: the address would carry the key in clear.
+        """
         self._credentials = credentials
-        self._client = PspClient(credentials.base_url, psp="Stripe")
+        self._client = PspClient(credentials.base_url, psp="Stripe", plain_http=dev)
 
     async def create_session(self, form: Mapping[str, str], key: str) -> Session:
         """Create a Checkout Session; the same key answers with the first answer, an error of Stripe's own included.

@@ -16,7 +16,6 @@ from qirsh.actions import RedirectUrl
 from qirsh.draft import GatewayEvent, Kind, PaymentDraft
 from qirsh.errors import (
     GatewayError,
-    GatewayMisconfigured,
     GatewayOutcomeUnknown,
     GatewayProtocolError,
     GatewayRejected,
@@ -69,8 +68,7 @@ class Stripe:
         Raises:
             GatewayMisconfigured: a key cannot be used; the message names it.
         """
-        _refuse_plain_http(credentials.base_url, dev=surroundings.dev)
-        self._account = Account(credentials)
+        self._account = Account(credentials, dev=surroundings.dev)
         self._credentials = credentials
         self._public_url = surroundings.public_url.rstrip("/")
         self._now = surroundings.now
@@ -226,16 +224,3 @@ def _outcome(order: RefundOrder, refund: Refund, payment_id: str) -> Sequence[Ga
             psp_code=refund.failure_reason[:64] if refund.failure_reason else None,
         ),
     )
-
-
-def _refuse_plain_http(base_url: str, *, dev: bool) -> None:
-    """The secret key travels over https; in development plain http reaches the sandbox."""
-    try:
-        parts = urlsplit(base_url)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc and not parts.query
-    except ValueError:
-        usable = False
-    if not usable:
-        raise GatewayMisconfigured("stripe.base_url: it must be an origin like https://api.stripe.com.")
-    if not dev and parts.scheme != "https":
-        raise GatewayMisconfigured(f"stripe.base_url: {base_url} is plain http, which only `qirsh dev` may use.")

@@ -1,0 +1,1 @@
+"""Payments through the whole system while it is being broken, and what the PSPs' books say afterwards."""

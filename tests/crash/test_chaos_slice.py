@@ -1,0 +1,94 @@
+"""A minute of `make chaos`, with every kind of trouble that is cheap, and the seeds that found something."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Final, NamedTuple
+from uuid import uuid4
+
+import pytest
+
+from chaos.faults import KINDS, NEEDS_CACHE
+from chaos.plan import Payer
+from chaos.rounds import Wish
+from chaos.runs import Outcome, run
+
+SEED: Final = 1
+PAYMENTS: Final = 150
+SECONDS: Final = 5.0
+"""Each mix. The rest of the minute is for starting, recovering, all schedules and two sweeps."""
+MIXES: Final = (
+    (
+        *("worker_killed_at_step", "worker_killed", "server_killed", "webhooks_fivefold", "webhooks_reordered"),
+        *("psp_slow", "cache_gone", "shop_refuses"),
+    ),
+    (
+        *("server_killed_at_step", "connections_cut", "worker_clock_off", "webhooks_wrong_amount", "webhooks_dropped"),
+        *("psp_answers_lost", "psp_rate_limits", "cache_flushed"),
+    ),
+    (
+        *("database_crashes", "server_frozen", "webhooks_forged", "webhooks_late"),
+        *("psp_resets", "psp_errors", "cache_hung"),
+    ),
+)
+DEAR: Final = frozenset({"worker_frozen", "psp_hangs", "disk_full"})
+"""The first two take most of the minute, the last needs root."""
+
+
+class Story(NamedTuple):
+    """What a seed tells."""
+
+    seed: int
+    payments: int
+    mixes: Sequence[Sequence[str]]
+    seconds: float = SECONDS
+
+
+FOUND: Final = {
+    "a refund in Fawry's dashboard that hid behind ours": Story(2431, 60, [("webhooks_dropped", "webhooks_late")]),
+    "a page that heard 500 as its connection was cut": Story(1, 100, [("connections_cut",)], 10.0),
+}
+"""Seeds that found something on the way, by what that was. Their flow tests tell it shorter."""
+
+
+@pytest.mark.timeout(300)  # a machine that is busy with other tests; alone it takes about a minute
+async def test_a_minute_of_chaos_keeps_every_promise(scratch: Path) -> None:
+    """What a change breaks between two steps is seen before it is merged; the long runs are for what is rare."""
+    outcome = await told(Story(SEED, PAYMENTS, MIXES), scratch)
+
+    struck = {kind for one in outcome.rounds for kind, count in one.injected.items() if count}
+    possible = {kind for one in outcome.rounds for kind in one.kinds}
+    assert possible >= KINDS.keys() - DEAR - NEEDS_CACHE
+    assert len(struck) > 0.75 * len(possible), f"{possible - struck} never came"
+    paid = sum(sale.agreed_at is not None for one in outcome.rounds for sale in one.sales)
+    meant = sum(
+        sale.purchase.payer in {Payer.PAYS, Payer.IS_DECLINED_FIRST} and sale.purchase.is_patient
+        for one in outcome.rounds
+        for sale in one.sales
+    )
+    assert paid > 0.8 * meant, "hardly anybody could pay, so hardly anything was tried"
+
+
+@pytest.mark.timeout(300)  # as above
+@pytest.mark.parametrize("found", FOUND)
+async def test_a_seed_that_found_something_finds_nothing_any_more(scratch: Path, found: str) -> None:
+    """The story is the same each time, if not the moment at which each process runs."""
+    await told(FOUND[found], scratch)
+
+
+async def told(story: Story, scratch: Path) -> Outcome:
+    """Run it; every promise is kept."""
+    folder = scratch / uuid4().hex[:8]
+    folder.mkdir()
+    kinds = [kind for mix in story.mixes for kind in mix]
+    wish = Wish(
+        *(kinds, story.payments, len(story.mixes)),
+        alone=False,
+        least_seconds=story.seconds,
+        given=story.mixes,
+        recovers=False,
+    )
+    said: list[str] = []
+    outcome = await run(folder, Random(story.seed), wish, said.append)
+    assert outcome.violations == [], "\n".join(said)
+    return outcome
