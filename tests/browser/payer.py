@@ -161,12 +161,14 @@ class Payer:
         await self.page.locator(f"button[value={action}]").click()
 
     async def at_fawry(self, action: str) -> None:
-        """Do at Fawry's till, or with its wallet, what is asked: in another tab."""
+        """Do at Fawry's till, or with its wallet, what is asked: with another browser."""
         number = (await self.world.payment(await self.draft()))["transaction_reference_id"]
-        tab = await self.context.new_page()
-        await tab.goto(f"{self.world.sandbox}/__sandbox/fawry?number={number}")
-        await tab.locator(f"button[value={action}]").click()
-        await tab.close()
+        assert self.context.browser is not None
+        till = await self.context.browser.new_context()
+        page = await till.new_page()
+        await page.goto(f"{self.world.sandbox}/__sandbox/fawry?number={number}", timeout=MILLISECONDS)
+        await page.locator(f"button[value={action}]").click(timeout=MILLISECONDS)
+        await till.close()
 
     async def types_the_code(self) -> None:
         """Read the code off the phone, and hand it in."""

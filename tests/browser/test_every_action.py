@@ -119,6 +119,25 @@ async def test_a_declined_wallet_is_tried_again_as_a_new_draft_of_the_same_order
     assert second["key"] != first["key"]
 
 
+async def test_the_try_before_is_followed_no_more(payer: Payer, counter: Counter) -> None:
+    """Its end would be drawn over the payment that goes on."""
+    await begins(payer, counter, "vodafone_cash")
+    await payer.at_the_psp("cancel")
+    await payer.sees("declined")
+    first = await payer.draft()
+    await payer.page.route("**/api/payments/initiate", lambda route: route.abort())
+    payer.expected.append("ERR_FAILED")
+    asked: list[str] = []
+
+    await payer.button.click()
+    await payer.sees("asking")
+    payer.page.on("request", lambda request: asked.append(request.url))
+    await payer.page.wait_for_event("requestfailed", lambda request: request.url.endswith("/initiate"))
+    await payer.page.wait_for_event("requestfailed", lambda request: request.url.endswith("/initiate"))
+
+    assert not [url for url in asked if first in url]
+
+
 async def test_another_method_is_another_key_for_the_same_order(payer: Payer, counter: Counter) -> None:
     """The first draft stays payable at a shop; were both paid, the order tells that one is too many."""
     await begins(payer, counter, "fawry")

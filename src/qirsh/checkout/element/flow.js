@@ -251,12 +251,10 @@ export class Flow {
 
   /** The same method once more, as a new try of the same order: what was declined may be over at the PSP. */
   #again() {
-    const request = this.memory.entry?.request;
-    if (!request) return this.#another();
-    this.#drawn = "";
+    const { idempotency_key: _, ...asked } = this.memory.entry?.request ?? {};
     this.memory.renew();
-    const { idempotency_key: _, ...asked } = request;
-    this.#register(this.memory.tried(asked));
+    if (asked.product_id) this.memory.tried(asked);
+    this.#host.restart(); // what is kept and has no draft yet is posted
   }
 
   #another() {
