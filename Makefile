@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test check bench chaos format lock clean
+.PHONY: help setup dev test pictures browser check bench chaos format lock clean
 
 help: ## what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,13 +34,25 @@ dev: $(STAMP) ## everything on this machine: database, sandbox PSPs, API, worker
 # Two for each core: a test of real processes waits most of its time.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
-test: $(STAMP) ## the whole test suite, on every core
+test: $(STAMP) browser ## the whole test suite, on every core
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+pictures: $(STAMP) browser ## what payers see, each face as a picture in pictures/
+	PICTURES=pictures $(BIN)/python -m pytest -q -n 2 tests/browser/test_pictures.py
+
+# The machine's own, else the one that Playwright brings along, else Debian's. Without any, the tests say what they miss.
+browser: $(STAMP)
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		command -v $$name >/dev/null && exit; done; $(BIN)/playwright install --only-shell chromium \
+		|| { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \
+		|| echo "No Chromium can be had here: the tests of tests/browser skip, and say so."
 
 check: $(STAMP) ## linters, types and the arrows of ARCHITECTURE.md
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if command -v tsc >/dev/null; then tsc -p src/qirsh/checkout; \
+		else echo "NOT CHECKED: the types of what payers' browsers run. It needs tsc: apt install node-typescript"; fi
 	$(BIN)/python -m pytest -q tests/unit/test_architecture.py
 
 bench: $(STAMP) ## how fast it is, beside honest contenders in the same run (needs wrk)

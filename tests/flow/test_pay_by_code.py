@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -490,19 +489,6 @@ async def test_the_developer_finds_the_code_on_a_page_and_the_api_does_not_tell_
     page = await wallets.client.get(f"{wallets.sandbox}/textpay/phone")
     assert code in page.text
     assert code not in json.dumps(await wallets.payment(draft_id))
-
-
-async def test_the_payments_page_gets_every_script_that_it_imports(wallets: World) -> None:
-    """One that is not served leaves the payer without a field for the code, and without any word of the payment."""
-    wanted, served = ["/checkout/pay.js"], set[str]()
-    while wanted:
-        script = await wallets.client.get(wallets.api + (path := wanted.pop()))
-        assert (script.status_code, script.headers["content-type"]) == (200, "text/javascript; charset=utf-8"), path
-        served.add(path)
-        wanted += [
-            one for one in re.findall(r'^import .* from "(.*)";$', script.text, re.MULTILINE) if one not in served
-        ]
-    assert served == {"/checkout/pay.js", "/checkout/code.js"}
 
 
 def config_of(world: World, folder: Path, **more: Any) -> Path:

@@ -117,7 +117,7 @@ def test_every_page_of_ours_knows_every_action() -> None:
             )
         )
     }
-    assert "qirsh/demo/shop.js" in pages
+    assert "qirsh/checkout/element/actions.js" in pages
     for page, body in pages.items():
         known = set(re.findall(r"(?:^|,|\{)\s*([a-z]+(?:_[a-z]+)*)\s*:", body, re.MULTILINE))
         assert known >= CONTRACT.keys(), page

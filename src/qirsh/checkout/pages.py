@@ -1,44 +1,82 @@
-"""The page a payer is sent to after a PSP's return, where the shop named no address of its own."""
+"""What payers' browsers load: the element for shops' own pages, and the two pages that hold it."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
-_FILES: Final = {
-    "pay.html": "text/html",
-    "pay.css": "text/css",
-    "pay.js": "text/javascript",
-    "code.js": "text/javascript",
+from qirsh.checkout.element import joined
+
+ELEMENT: Final = "qirsh-checkout.js"
+
+_FILES: Final = {"pay.css": "text/css", "pay.js": "text/javascript"}
+_ELEMENT: Final = joined()
+_ELEMENT_HEADERS: Final = {
+    # Five minutes: a page that is opened now gets the release that answers it now.
+    "Cache-Control": "public, max-age=300, stale-while-revalidate=86400",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "ETag": _ELEMENT.etag,
+    "Vary": "Accept-Encoding, Origin",
+    "X-Content-Type-Options": "nosniff",
 }
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:"
-    ),
 }
 
 
-@get("/pay/{draft_id:str}", include_in_schema=False)
-async def pay_page(draft_id: str) -> Response[bytes]:  # noqa: ARG001  the page's script reads it from the address
-    """How a payment stands, followed live."""
-    return _file("pay.html")
+@get(["/pay", "/pay/{draft_id:str}"], include_in_schema=False)
+async def pay_page(request: Request[Any, Any, Any], draft_id: str = "") -> Response[bytes]:  # noqa: ARG001  the page's script reads it from the address
+    """A payment link, and a payment that is under way: the element on a page of its own."""
+    settings = request.app.state.settings
+    return Response(
+        (files(__package__) / "pay.html").read_bytes(),
+        media_type="text/html",
+        headers={**_HEADERS, "Content-Security-Policy": policy(settings.shop_origins, dev=settings.dev)},
+    )
 
 
 @get("/checkout/{name:str}", include_in_schema=False)
-async def checkout_file(name: str) -> Response[bytes]:
-    """The page's scripts and style."""
-    return _file(name) if name in _FILES else Response(b"", status_code=HTTPStatus.NOT_FOUND)
+async def checkout_file(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+    """The element, and the pages' script and style."""
+    if name == ELEMENT:
+        return _element(request.headers.get("accept-encoding", ""), request.headers.get("if-none-match", ""))
+    if name not in _FILES:
+        return Response(b"", status_code=HTTPStatus.NOT_FOUND)
+    return Response((files(__package__) / name).read_bytes(), media_type=_FILES[name], headers=_HEADERS)
 
 
 PAGES: Final[Sequence[HTTPRouteHandler]] = (pay_page, checkout_file)
 
 
-def _file(name: str) -> Response[bytes]:
-    body = (files(__package__) / name).read_bytes()
-    return Response(body, media_type=_FILES[name], headers=_HEADERS)
+def policy(shop_origins: Sequence[str], *, dev: bool) -> str:
+    """The pages' Content-Security-Policy: scripts and styles of ours alone, and only the shop's pages around them.
+
+    PSPs' card forms stand in a frame, on addresses that only the PSPs know; in `qirsh dev` the sandbox's are http.
+    """
+    rules = {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "img-src": ["data:"],
+        "frame-src": ["https:", *(["http:"] if dev else [])],
+        "frame-ancestors": ["'self'", *shop_origins],  # ourselves: a PSP sends its frame back to one of these pages
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+    }
+    return "; ".join(f"{name} {' '.join(values)}" for name, values in rules.items())
+
+
+def _element(accepted: str, known: str) -> Response[bytes]:
+    """The element, packed where the browser says that it unpacks."""
+    if _ELEMENT.etag in known:
+        return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=_ELEMENT_HEADERS)
+    if "gzip" in accepted:
+        headers = {**_ELEMENT_HEADERS, "Content-Encoding": "gzip"}
+        return Response(_ELEMENT.packed, media_type="text/javascript", headers=headers)
+    return Response(_ELEMENT.body, media_type="text/javascript", headers=_ELEMENT_HEADERS)

@@ -1,54 +1,50 @@
-// Follows one payment and says how it stands. The draft's id is the last part of the address.
-// Of what a payer may have to do, only a texted code can be done here.
+// The pages /pay?product_id=… and /pay/{paymentDraftId}: the element, told by the address what to do.
 
-import { codeForm } from "/checkout/code.js";
+const TITLES = { en: "Payment", ar: "الدفع" };
+/** What a payment link may say; the element compares nothing, the server everything. */
+const ASKED = ["product_id", "amount", "currency", "quantity", "order_reference", "return_url", "locale"];
 
-const $ = (id) => document.getElementById(id);
-const draftId = location.pathname.split("/").pop();
-const WORDS = {
-  pending: ["Asking the payment provider…", ""],
-  awaiting_user_action: ["Waiting for your payment", "This page changes by itself once the payment is confirmed."],
-  completed: ["Payment successful", "You can close this page."],
-  failed: ["Payment failed", "Nothing was taken. Please go back to the shop and try again."],
-  partially_refunded: ["Partly refunded", ""],
-  refunded: ["Refunded", ""],
-};
+const query = new URLSearchParams(location.search);
+const draft = location.pathname.split("/")[2];
+const language = (query.get("locale") ?? navigator.language).toLowerCase().startsWith("ar") ? "ar" : "en";
+document.documentElement.lang = language;
+document.documentElement.dir = language === "ar" ? "rtl" : "ltr";
+document.title = TITLES[language];
+/** @type {HTMLElement} */ (document.querySelector("h1")).textContent = TITLES[language];
 
-const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+const begun = draft && self === top && location.hash !== "#print" ? pageOf(draft) : null;
+if (begun) location.replace(begun);
+else show();
 
-// Drawn anew only when the action changes: a payer may be typing.
-let shown = null;
-function show({ paymentAction, actionData }) {
-  const action = paymentAction === "otp_token" ? JSON.stringify(actionData) : null;
-  if (action !== shown) $("action").replaceChildren(...(action ? [codeForm(draftId, actionData)] : []));
-  shown = action;
-}
-
-async function follow() {
-  let etag = null;
-  for (;;) {
-    try {
-      const headers = etag ? { "If-None-Match": etag } : {};
-      const response = await fetch(`/api/payments/status/${draftId}?wait=25`, { headers });
-      if (response.status === 404) {
-        $("status").textContent = "There is no such payment";
-        return;
-      }
-      if (response.status === 200) {
-        const body = await response.json();
-        etag = response.headers.get("ETag");
-        const [status, next] = WORDS[body.status] ?? [body.status, ""];
-        $("status").textContent = status;
-        $("amount").textContent = `${body.amount} ${body.currency}`;
-        $("next").textContent = next;
-        show(body);
-      } else if (response.status !== 304) {
-        await pause(2);
-      }
-    } catch {
-      await pause(2);
-    }
+/** The element, as the address says. */
+function show() {
+  const checkout = document.createElement("qirsh-checkout");
+  if (draft) checkout.setAttribute("payment-draft-id", draft);
+  for (const name of draft ? ["locale"] : ASKED) {
+    const value = query.get(name);
+    if (value) checkout.setAttribute(name.replaceAll("_", "-"), value);
   }
+  // Opened to be printed: once there is something to print.
+  if (location.hash === "#print") checkout.addEventListener("qirsh-action", () => setTimeout(print, 500), { once: true });
+  /** @type {HTMLElement} */ (document.querySelector("main")).append(checkout);
 }
 
-follow();
+/**
+ * The payment link that this browser began a payment at: there the payer can try another method.
+ *
+ * @param {string} draft
+ * @returns {string | null}
+ */
+function pageOf(draft) {
+  try {
+    for (const [name, text] of Object.entries(localStorage)) {
+      const entry = name.startsWith("qirsh:") ? JSON.parse(text) : null;
+      if (entry?.draft === draft && entry.page && new URL(entry.page).pathname === "/pay") return entry.page;
+    }
+  } catch {
+    // the browser gives us no storage, or somebody else wrote there
+  }
+  return null;
+}
+
+export {};

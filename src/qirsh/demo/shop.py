@@ -1,15 +1,19 @@
 """The demo shop's side: its page, its products, and its fulfilment endpoint, which checks who announces."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.types import ControllerRouterHandler
 from standardwebhooks import Webhook, WebhookVerificationError
+
+from qirsh.money import Money
+from qirsh.store.store import Store
 
 MAX_ORDERS: Final = 10_000
 MAX_PRODUCTS: Final = 50
@@ -17,23 +21,17 @@ MAX_PRODUCTS: Final = 50
 _FILES: Final = {"shop.html": "text/html", "shop.css": "text/css", "shop.js": "text/javascript"}
 
 
+# The sandbox's card form stands in a frame, and is http here.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "frame-src http: https:; base-uri 'none'; form-action 'none'"
+)
+
+
 def demo_shop(secrets: Sequence[str]) -> tuple[ControllerRouterHandler, ...]:
     """The shop's routes; announcements are believed when any of the secrets signed them."""
     delivered: OrderedDict[str, str] = OrderedDict()
     verifiers = [Webhook(secret) for secret in secrets]
-
-    @get("/", include_in_schema=False)
-    async def page() -> Response[bytes]:
-        return _file("shop.html")
-
-    @get("/demo/{name:str}", include_in_schema=False)
-    async def asset(name: str) -> Response[bytes]:
-        return _file(name) if name in _FILES else Response(b"", status_code=HTTPStatus.NOT_FOUND)
-
-    @get("/demo/products", include_in_schema=False)
-    async def products(request: Request[Any, Any, Any]) -> list[dict[str, object]]:
-        found = await request.app.state.services.store.products.page("", MAX_PRODUCTS)
-        return [{"id": product.id, "name": product.name} for product in found if product.purchasable]
 
     @post("/demo/fulfilments", status_code=HTTPStatus.OK, include_in_schema=False)
     async def fulfilments(request: Request[Any, Any, Any]) -> Response[dict[str, bool]]:
@@ -51,18 +49,67 @@ def demo_shop(secrets: Sequence[str]) -> tuple[ControllerRouterHandler, ...]:
             delivered.popitem(last=False)
         return Response({"delivered": True})
 
-    @get("/demo/orders/{draft_id:str}", include_in_schema=False)
-    async def order(draft_id: str) -> dict[str, bool]:
-        return {"delivered": draft_id in delivered}
+    @get("/demo/orders/{draft_id:uuid}", include_in_schema=False)
+    async def order(request: Request[Any, Any, Any], draft_id: UUID) -> dict[str, object]:
+        store: Store = request.app.state.services.store
+        return {
+            "delivered": str(draft_id) in delivered,
+            "journal": [_line(entry) for entry in await store.drafts.journal(draft_id)],
+            "announcements": [
+                {"type": one.kind, "status": one.state, "attempts": one.attempts}
+                for one in await store.fulfilments.of(draft_id)
+            ],
+        }
 
-    return page, asset, products, fulfilments, order
+    @get("/demo/orders/{draft_id:uuid}/download", include_in_schema=False)
+    async def download(draft_id: UUID) -> Response[str]:
+        if str(draft_id) not in delivered:
+            return Response("This order is not paid.\n", status_code=HTTPStatus.FORBIDDEN, media_type="text/plain")
+        headers = {"Content-Disposition": "attachment; filename=order.txt", "Cache-Control": "no-store"}
+        return Response(f"Thank you for your order, {draft_id}.\n", media_type="text/plain", headers=headers)
+
+    return page, asset, products, fulfilments, order, download
+
+
+@get("/", include_in_schema=False)
+async def page() -> Response[bytes]:
+    """The shop."""
+    return _file("shop.html")
+
+
+@get("/demo/{name:str}", include_in_schema=False)
+async def asset(name: str) -> Response[bytes]:
+    """Its script and style."""
+    return _file(name) if name in _FILES else Response(b"", status_code=HTTPStatus.NOT_FOUND)
+
+
+@get("/demo/products", include_in_schema=False)
+async def products(request: Request[Any, Any, Any]) -> list[dict[str, object]]:
+    """What it sells, and for how much."""
+    found = await request.app.state.services.store.products.page("", MAX_PRODUCTS)
+    return [
+        {
+            "id": product.id,
+            "name": product.name,
+            "prices": {currency: Money(price, currency).major for currency, price in product.prices.items()},
+        }
+        for product in found
+        if product.purchasable
+    ]
+
+
+def _line(entry: Mapping[str, Any]) -> dict[str, object]:
+    """What the panel shows of one entry of the journal: the payer's data is not in it."""
+    event = msgspec.json.decode(entry["event"])
+    told = {name: event[name] for name in ("kind", "gateway", "reason") if name in event}
+    return {**told, "at": entry["at"].isoformat(), **{name: entry[name] for name in ("source", "verdict", "state")}}
 
 
 def _file(name: str) -> Response[bytes]:
     return Response(
         (files(__package__) / name).read_bytes(),
         media_type=_FILES[name],
-        headers={"Cache-Control": "no-store"},
+        headers={"Cache-Control": "no-store", "Content-Security-Policy": _POLICY},
     )
 
 
