@@ -1,6 +1,7 @@
 """The tables that only grow, in months: made ahead, by whoever comes first, and never missed by an insert."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime, timedelta
@@ -10,9 +11,11 @@ import pytest
 from flow_months import TABLES, a_delivery, a_draft, an_entry, first_day, id_at, midst, name_of, partitions, where_is
 from test_constraints import DELIVERY, awaiting, deadlocks, folding, paid, row_of
 
+import qirsh.store.drafts
 from qirsh.store.connection import Connection, new_id
 from qirsh.store.migrate import MigrationError, migrate
 from qirsh.store.months import first_id_at, make_ahead, moment_of, wanted
+from qirsh.store.sql import SQL
 
 LONG_AGO = uuid.UUID("00000000-0000-7000-8000-000000000001")
 AHEAD = (-1, -2, -3)
@@ -21,6 +24,11 @@ ALL_ROWS = (
     "SELECT * FROM payment_events ORDER BY id",
     "SELECT * FROM webhook_deliveries ORDER BY id",
 )
+
+FOLD_BEFORE = (
+    SQL["save_fold"].replace("draft_id, draft_version, at", "draft_id, at").replace("$1, draft.version,", "$1,")
+)
+"""The statement of a release before 0007: its journal has no order but that of the ids."""
 
 
 @pytest.fixture
@@ -151,7 +159,7 @@ async def test_the_migration_keeps_every_row_and_every_rule(empty_database_url: 
     entries[0] = LONG_AGO
     before = [await connection.fetch(query) for query in ALL_ROWS]
 
-    assert await migrate(empty_database_url) == ["0006_months.sql"]
+    assert await migrate(empty_database_url, up_to=6) == ["0006_months.sql"]
 
     after = [await connection.fetch(query) for query in ALL_ROWS]
     assert after == before
@@ -167,10 +175,11 @@ async def test_the_migration_keeps_every_row_and_every_rule(empty_database_url: 
 
 
 async def test_a_server_of_the_release_before_goes_on_folding_while_the_tables_become_months(
-    empty_database_url: str,
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A deployment migrates while the old servers still take their last payments, with statements long prepared."""
     await migrate(empty_database_url, up_to=5)
+    monkeypatch.setattr(qirsh.store.drafts, "SQL", {**SQL, "save_fold": FOLD_BEFORE})
     async with folding(empty_database_url, connections=4) as (fold, store):
         drafts = [await awaiting(fold, store, f"order-{n}") for n in range(80)]
         migrating: asyncio.Task[list[str]] | None = None
@@ -179,7 +188,7 @@ async def test_a_server_of_the_release_before_goes_on_folding_while_the_tables_b
                 migrating = asyncio.create_task(migrate(empty_database_url))
             await fold.deliver(paid(draft, f"event-{n}", payment=f"payment-{n}"), DELIVERY)
         assert migrating is not None
-        assert await migrating == ["0006_months.sql"]
+        assert await migrating == ["0006_months.sql", "0007_journal_order.sql"]
 
         last = await awaiting(fold, store, "order-last")
         await fold.deliver(paid(last, "event-last", payment="payment-last"), DELIVERY)
@@ -190,19 +199,23 @@ async def test_a_server_of_the_release_before_goes_on_folding_while_the_tables_b
     assert await deadlocks(empty_database_url) == 0
 
 
-async def test_the_migration_does_not_make_payments_wait_for_a_backup(empty_database_url: str) -> None:
+@pytest.mark.parametrize(("number", "name"), [(6, "0006_months.sql"), (7, "0007_journal_order.sql")])
+async def test_the_migration_does_not_make_payments_wait_for_a_backup(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
     """A dump keeps its locks for an hour, and whoever waits behind it keeps everybody else waiting."""
-    await migrate(empty_database_url, up_to=5)
+    await migrate(empty_database_url, up_to=number - 1)
+    monkeypatch.setattr(qirsh.store.drafts, "SQL", {**SQL, "save_fold": FOLD_BEFORE})
     backup = await asyncpg.connect(empty_database_url)
     async with backup.transaction():
         await backup.execute("LOCK TABLE payment_drafts, payment_events, webhook_deliveries IN ACCESS SHARE MODE")
 
-        with pytest.raises(MigrationError, match=r"0006_months\.sql .* try again"):
-            await migrate(empty_database_url)
+        with pytest.raises(MigrationError, match=rf"{re.escape(name)} .* try again"):
+            await migrate(empty_database_url, up_to=number)
 
         async with folding(empty_database_url) as (fold, store):
             await awaiting(fold, store, "order-1")
-    assert await migrate(empty_database_url) == ["0006_months.sql"]
+    assert await migrate(empty_database_url, up_to=number) == [name]
     await backup.close()
 
 
@@ -212,7 +225,7 @@ async def test_the_migration_waits_for_a_payment_that_is_being_written(empty_dat
     writer, watcher = await asyncpg.connect(empty_database_url), await asyncpg.connect(empty_database_url)
     async with writer.transaction():
         draft_id = await a_draft(writer, midst(0))
-        migrating = asyncio.create_task(migrate(empty_database_url))
+        migrating = asyncio.create_task(migrate(empty_database_url, up_to=6))
         async with asyncio.timeout(20):
             while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

@@ -164,7 +164,7 @@ class Drafts:
         return [row_of(record) for record in records]
 
     async def journal(self, draft_id: UUID) -> list[Mapping[str, Any]]:
-        """What was folded into a draft, oldest first."""
+        """What was folded into a draft, in that order, whatever the clocks of those who folded it said."""
         return [dict(record) for record in await self._pool.fetch(SQL["journal"], draft_id)]
 
     async def reschedule(
@@ -230,7 +230,7 @@ class Drafts:
             self._clock.offset,
             folded.changed,
             folded.source,
-            [new_id() for _ in folded.outcomes],
+            sorted(new_id() for _ in folded.outcomes),  # entries of one fold are read in the order of their ids
             [event_text(event) for event, _ in folded.outcomes],
             [outcome.verdict for _, outcome in folded.outcomes],
             [outcome.review_reason for _, outcome in folded.outcomes],

@@ -55,7 +55,7 @@ class Listings:
         return [record["id"] for record in records]
 
     async def entries(self, draft_id: UUID) -> list[Entry]:
-        """The journal of a draft as objects of the core, oldest first."""
+        """The journal of a draft as objects of the core, in the order in which it was folded."""
         return [
             Entry(
                 event_of(record["event"]), Verdict(record["verdict"]), record["review_reason"], State(record["state"])

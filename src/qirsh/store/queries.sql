@@ -102,8 +102,8 @@ WITH draft AS (
   WHERE id = $1 AND version = $2 AND NOT EXISTS (SELECT FROM webhook_events WHERE gateway = $25 AND event_id = $26)
   RETURNING claimed_by, version, attempts, updated_at, order_reference
 ), journal AS (
-  INSERT INTO payment_events (id, draft_id, at, source, event, verdict, review_reason, state)
-  SELECT e.id, $1, now() + $16, $18, e.event::jsonb, e.verdict, e.review_reason, e.state
+  INSERT INTO payment_events (id, draft_id, draft_version, at, source, event, verdict, review_reason, state)
+  SELECT e.id, $1, draft.version, now() + $16, $18, e.event::jsonb, e.verdict, e.review_reason, e.state
   FROM draft, unnest($19::uuid[], $20::text[], $21::text[], $22::text[], $23::text[])
     AS e (id, event, verdict, review_reason, state)
 ), completed AS (
@@ -283,12 +283,15 @@ SELECT id, name, prices, purchasable FROM products WHERE id = $1;
 SELECT id, name, prices, purchasable FROM products WHERE id > $1 ORDER BY id LIMIT $2;
 
 -- name: journal
-SELECT at, source, event, verdict, review_reason, state FROM payment_events WHERE draft_id = $1 ORDER BY id;
+-- By the draft's version, as the folds followed each other: ids are made by clocks, and those of two servers differ.
+SELECT at, source, event, verdict, review_reason, state FROM payment_events WHERE draft_id = $1
+ORDER BY coalesce(draft_version, 0), id;
 
 -- name: drafts_with_journal
 -- A page of drafts by id, each with its journal as both stood at one moment.
 SELECT d.*, (SELECT coalesce(json_agg(json_build_object(
-    'event', e.event, 'verdict', e.verdict, 'review_reason', e.review_reason, 'state', e.state) ORDER BY e.id), '[]')
+    'event', e.event, 'verdict', e.verdict, 'review_reason', e.review_reason, 'state', e.state)
+    ORDER BY coalesce(e.draft_version, 0), e.id), '[]')
   FROM payment_events e WHERE e.draft_id = d.id) AS journal
 FROM payment_drafts d WHERE $1::uuid IS NULL OR d.id > $1 ORDER BY d.id LIMIT $2;
 
