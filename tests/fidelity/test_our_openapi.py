@@ -106,7 +106,8 @@ def test_every_answer_of_a_payment_and_its_refund_is_one_that_we_describe(judge:
     view = judge.ask("GET", PAYMENT, path_parameters=draft)
     assert [one["refundId"] for one in view["refunds"]] == [refund["refundId"]]
     assert view["journal"]
-    for question in ({"state": "completed"}, {"created_since": "2026-01-01", "needs_review": "false"}):
+    order = {"order_reference": view["order_reference"]}
+    for question in (order, {**order, "created_since": "2026-01-01", "needs_review": "false"}):
         listed = judge.ask("GET", "/api/payments", query=question)["payments"]
         assert draft["draft_id"] in [one["paymentDraftId"] for one in listed]
     assert judge.ask("POST", f"{PAYMENT}/reconcile", path_parameters=draft)["status"] in {
@@ -156,7 +157,7 @@ def the_tshirt(judge: Judge) -> dict[str, str]:
 
 def initiated(judge: Judge) -> Any:
     """A card payment of it."""
-    answer = judge.ask("POST", INITIATE, body=a_request(product_id="described"))
+    answer = judge.ask("POST", INITIATE, body=a_request(product_id="described", order_reference=str(uuid.uuid4())))
     assert "paymentDraftId" in answer, answer
     return answer
 
