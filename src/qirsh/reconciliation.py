@@ -116,7 +116,7 @@ class Reconciler:
         refund_after = refund if dry_run or refund is None else await self._store.refunds.get(refund.id)
         return [
             *_moved(before.draft, after, WOULD_FOLD if dry_run else FOLDED),
-            *_contradictions(before.draft, surprises),
+            *_contradictions(before.draft, surprises, refund),
             *_left(after, found),
             *_refunding(before.draft, refund, refund_after),
         ]
@@ -161,15 +161,14 @@ def _moved(before: PaymentDraft, after: PaymentDraft, done: str) -> list[Differe
     return [_difference(before, field, ours, theirs, done) for field, ours, theirs in pairs if ours != theirs]
 
 
-def _contradictions(draft: PaymentDraft, found: Lookup) -> list[Difference]:
+def _contradictions(draft: PaymentDraft, found: Lookup, refund: Refund | None) -> list[Difference]:
     """What the PSP's books say that no fold may settle: they know no payment, less was given back, or a review."""
     differences = []
     if draft.state not in UNPAID and found.standing in {Standing.UNKNOWN, Standing.OPEN}:
         differences.append(_difference(draft, "state", draft.state, found.standing, FOR_A_PERSON))
-    totals = [one.amount.amount_minor for one in found.events if one.kind is Kind.REFUNDED and one.amount is not None]
-    lowered = any(one.kind is Kind.REFUND_FAILED for one in found.events)
-    if totals and not lowered and max(totals) < draft.refunded_minor:
-        differences.append(_difference(draft, "refunded_minor", draft.refunded_minor, max(totals), FOR_A_PERSON))
+    total = _given_back(draft, found, refund)
+    if total is not None and total < draft.refunded_minor:
+        differences.append(_difference(draft, "refunded_minor", draft.refunded_minor, total, FOR_A_PERSON))
     unflagged = msgspec.structs.replace(draft, needs_review=False)
     for event, outcome in outcomes_of(unflagged, found.events, source="lookup"):
         if outcome.verdict is Verdict.REVIEW:
@@ -180,11 +179,30 @@ def _contradictions(draft: PaymentDraft, found: Lookup) -> list[Difference]:
     return differences
 
 
+def _given_back(draft: PaymentDraft, found: Lookup, refund: Refund | None) -> int | None:
+    """The total that the PSP's books show as given back, in minor units; None: they do not tell, or may not yet.
+
+    Books that show the draft's payment and no refund say that nothing went back, unless one of ours is under way.
+    """
+    kinds = {one.kind for one in found.events}
+    if Kind.REFUND_FAILED in kinds:
+        return None
+    totals = [one.amount.amount_minor for one in found.events if one.kind is Kind.REFUNDED and one.amount is not None]
+    if totals:
+        return max(totals)
+    shows_payment = any(
+        one.kind is Kind.PAID and one.payment_reference == draft.payment_reference for one in found.events
+    )
+    return 0 if shows_payment and Kind.REFUNDED not in kinds and refund is None else None
+
+
 def _left(after: PaymentDraft, found: Lookup) -> list[Difference]:
     """What is still to be done about a draft."""
     differences = []
     if after.state is State.PENDING and after.in_doubt:
         differences.append(_difference(after, "registration", "in doubt", found.standing, LATER))
+    if after.state is State.AWAITING_USER_ACTION and found.standing is Standing.UNKNOWN:
+        differences.append(_difference(after, "state", after.state, found.standing, LATER))
     if after.capture_due:
         differences.append(_difference(after, "capture", "due", "approved", LATER))
     return differences

@@ -186,6 +186,51 @@ async def test_a_refund_that_the_psp_does_not_show_is_for_a_person(quiet: World)
     assert ["stripe", "refunded_minor", "500 → 300", "a person must decide"] in lines_about(text, draft_id)
 
 
+@pytest.mark.parametrize("psp", REQUESTS)
+async def test_a_refund_of_which_the_psp_shows_nothing_at_all_is_for_a_person(quiet: World, psp: str) -> None:
+    """Its books have the payment and no refund, so they say zero: the payer who was told otherwise waits for money."""
+    draft_id = await begun(quiet, psp)
+    await quiet.act(draft_id, "pay")
+    assert (await command(quiet, "reconcile"))[0] == 0
+    assert await command(quiet, "reconcile", *SINCE) == NOTHING
+    await _update(quiet, draft_id, "state = 'partially_refunded', refunded_minor = 500")
+
+    for _ in range(2):
+        code, text = await command(quiet, "reconcile", *SINCE)
+        assert code == 1
+        assert lines_about(text, draft_id) == [[psp, "refunded_minor", "500 → 0", "a person must decide"]]
+
+
+async def test_a_refund_under_way_is_not_missed_in_the_psps_books(quiet: World) -> None:
+    """A PSP may show a refund only when it is done: nobody is called for money that is on its way."""
+    draft_id = await begun(quiet, "paymob")
+    await quiet.act(draft_id, "pay")
+    assert (await command(quiet, "reconcile"))[0] == 0
+    await _update(quiet, draft_id, "state = 'partially_refunded', refunded_minor = 500")
+    headers = {**KEYED, "idempotency-key": str(uuid.uuid4())}
+    asked = await quiet.client.post(
+        f"{quiet.api}/api/payments/{draft_id}/refunds", json={"amount": "1.00"}, headers=headers
+    )
+    assert asked.status_code == 202, asked.text
+
+    _, text = await command(quiet, "reconcile", "--dry-run")
+
+    assert [row[1].split()[0] for row in lines_about(text, draft_id)] == ["refund"], text
+
+
+async def test_an_open_payment_that_the_psp_never_heard_of_is_told_and_asked_again(quiet: World) -> None:
+    """The payer holds what nobody can pay. The PSP may come to know it yet, so it stays open; the books differ."""
+    draft_id = await begun(quiet, "stripe")
+    assert await command(quiet, "reconcile") == NOTHING
+    await _update(quiet, draft_id, "transaction_reference_id = 'cs_test_a1unheardof'")
+
+    code, text = await command(quiet, "reconcile")
+
+    assert code == 1
+    assert lines_about(text, draft_id) == [["stripe", "state", "awaiting_user_action → unknown", "asked again later"]]
+    assert await quiet.state(draft_id) == "awaiting_user_action"
+
+
 async def test_a_database_of_another_release_is_told(world: World, tmp_path: Path, empty_database_url: str) -> None:
     """A trace would not say what to do."""
     text = world.config.read_text().replace(world.database_url, empty_database_url)
