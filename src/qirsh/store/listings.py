@@ -10,6 +10,7 @@ import msgspec
 from qirsh.clock import Clock
 from qirsh.draft import State, Verdict
 from qirsh.store.connection import Pool
+from qirsh.store.retention import READING_SECONDS
 from qirsh.store.rows import Entry, Row, entries_of, event_of, row_of
 from qirsh.store.sql import SQL
 
@@ -51,7 +52,9 @@ class Listings:
 
     async def unsettled(self, paid_since: datetime | None, failed_for: timedelta) -> list[UUID]:
         """The drafts that a PSP may know better, oldest first; of the paid ones those that moved since."""
-        records = await self._pool.fetch(SQL["unsettled_drafts"], paid_since, self._clock.offset, failed_for)
+        values = (paid_since, self._clock.offset, failed_for)
+        async with self._pool.acquire() as connection:
+            records = await connection.fetch(SQL["unsettled_drafts"], *values, timeout=READING_SECONDS)
         return [record["id"] for record in records]
 
     async def entries(self, draft_id: UUID) -> list[Entry]:
