@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
@@ -128,6 +128,8 @@ class Payments:
         gateway = self._gateways.get(gateway_name) if gateway_name else self._recognised(delivery)
         if gateway is None:
             raise WebhookNotAuthentic("No configured gateway signs like this.")
+        place = gateway.profile.signature_place
+        delivery = replace(delivery, signature_header=place.name if place.kind == "header" else None)
         facts = await gateway.read_webhook(delivery)
         reached(Step.WEBHOOK_VERIFIED)
         verdicts = []

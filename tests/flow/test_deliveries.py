@@ -68,6 +68,17 @@ async def test_a_delivery_is_found_read_and_verified_once_more(world: World, psp
     assert await world.payment(draft_id) == before
 
 
+async def test_a_delivery_is_believed_however_long_after_it_came(world: World) -> None:
+    """Stripe's signatures are refused when they are five minutes old: that is about when they came, not the replay."""
+    draft_id = await paid(world, "stripe")
+    kept = (await of(world, draft_id, "&gateway=stripe&verdict=applied"))[0]
+    await world.advance(86_400)
+
+    again = await replay(world, kept["id"])
+
+    assert (again.status_code, again.json()) == (200, {"verdicts": ["repeated"]})
+
+
 async def test_a_delivery_whose_draft_was_not_there_is_folded_by_its_replay(world: World) -> None:
     """The one that nobody heard: taken once more, it does what it should have done."""
     draft_id, key = await begun(world, "paymob"), uuid.UUID(int=0)

@@ -1,5 +1,6 @@
 """Stripe's signatures: the vectors of its own libraries decide, and nothing that is unsigned is believed."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -106,6 +107,17 @@ async def test_an_old_signature_is_refused_and_one_of_the_future_is_not() -> Non
     assert await gateway_of(now=at - timedelta(days=1)).read_webhook(delivery)
     with pytest.raises(WebhookNotAuthentic):
         await gateway_of(now=at + timedelta(seconds=301)).read_webhook(delivery)
+
+
+async def test_a_replay_is_judged_by_when_the_delivery_came() -> None:
+    """An operator takes it once more weeks later: it was fresh then, or it never was."""
+    at = datetime(2025, 6, 1, 12, tzinfo=UTC)
+    weeks_later = gateway_of(now=at + timedelta(days=30))
+    assert await weeks_later.read_webhook(replace(signed(EXPIRED, at=at), received_at=at + timedelta(seconds=300)))
+    with pytest.raises(WebhookNotAuthentic):
+        await weeks_later.read_webhook(replace(signed(EXPIRED, at=at), received_at=at + timedelta(seconds=301)))
+    with pytest.raises(WebhookNotAuthentic):
+        await weeks_later.read_webhook(replace(signed(EXPIRED, secret="whsec_other", at=at), received_at=at))
 
 
 @pytest.mark.parametrize(

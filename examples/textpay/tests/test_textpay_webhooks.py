@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -68,6 +69,14 @@ async def test_the_golden_delivery_is_read() -> None:
     assert paid.transaction_reference_id == paid.payment_reference == CHARGE["id"]
     assert (first.kind, first.amount, first.refund_id) == (Kind.REFUNDED, Money(3000, "EGP"), OUR_REFUND)
     assert (second.kind, second.amount, second.refund_id) == (Kind.REFUNDED, Money(3000, "EGP"), None)
+
+
+async def test_a_replay_is_judged_by_when_the_delivery_came() -> None:
+    """An operator takes it once more weeks later: it was fresh then, or it never was."""
+    textpay = a_textpay(now=SIGNED_AT + timedelta(days=30))
+    assert await textpay.read_webhook(replace(signed(BODY), received_at=SIGNED_AT + timedelta(minutes=5)))
+    with pytest.raises(WebhookNotAuthentic):
+        await textpay.read_webhook(replace(signed(BODY), received_at=SIGNED_AT + timedelta(minutes=6)))
 
 
 async def test_every_flipped_bit_of_the_body_is_refused() -> None:

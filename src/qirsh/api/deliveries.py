@@ -90,7 +90,8 @@ async def replay(request: Plain, delivery_id: str) -> Response[bytes]:
     found = await _found(request, delivery_id)
     if not found["body"]:
         raise DeliveryNotKept
-    again = Delivery(found["body"], msgspec.json.decode(found["headers"]), msgspec.json.decode(found["query"]))
+    headers, query = msgspec.json.decode(found["headers"]), msgspec.json.decode(found["query"])
+    again = Delivery(found["body"], headers, query, received_at=found["received_at"])
     verdicts = await request.app.state.services.payments.receive(again, found["gateway"])
     return json_response({"verdicts": verdicts})
 

@@ -39,6 +39,10 @@ class Delivery:
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     query: Mapping[str, str] = field(repr=False)
+    received_at: datetime | None = None
+    """When it came, where it is taken once more: a signed time was fresh then or never. None: it comes now."""
+    signature_header: str | None = None
+    """The header that the gateway's profile names, if it names one: kept, or no replay could be believed."""
 
 
 @dataclass(frozen=True, slots=True)

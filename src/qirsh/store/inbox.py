@@ -46,14 +46,16 @@ class Heard(msgspec.Struct, frozen=True):
     def kept(self) -> tuple[bytes, str, str]:
         """Body, headers and query as they are kept. Of the headers only those that say nothing secret.
 
-        What a PSP signs with stands in headers of its own name, and is needed to verify the delivery once more.
+        What a PSP signs with stands in headers of its own name or in the one that its gateway names, and is needed to
+        verify the delivery once more.
         """
         assert self.delivery is not None
-        own = f"{self.gateway}-"
+        own, named = f"{self.gateway}-", self.delivery.signature_header
+        named = None if named == "authorization" else named  # a password is no signature, and is not kept
         headers = {
             name: value
             for name, value in self.delivery.headers.items()
-            if name in _KEPT_HEADERS or name.startswith(own)
+            if name in _KEPT_HEADERS or name.startswith(own) or name == named
         }
         body = self.delivery.body if self.keep_body else b""
         return body, text(headers), text(dict(self.delivery.query))

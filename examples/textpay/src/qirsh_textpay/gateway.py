@@ -38,7 +38,7 @@ from qirsh_textpay.charges import DECLINES, ENDS, NAME, Charge, Charges, Event, 
 CHARGES: Final = "/textpay/v1/charges"
 SIGNATURE_HEADER: Final = "textpay-signature"
 SIGNED_WITHIN: Final = timedelta(minutes=5)
-"""Before or after now. Each attempt is signed anew, so what is older was recorded by somebody."""
+"""Before or after a delivery comes. Each attempt is signed anew, so what is older was recorded by somebody."""
 REMEMBERED_FOR: Final = timedelta(hours=24)
 """How long TextPay honours an Idempotency-Key."""
 DESCRIPTION_CHARACTERS: Final = 60
@@ -174,7 +174,8 @@ class TextPay:
         expected = hmac.new(secret, signed_at.encode() + b"." + delivery.body, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(expected, signature):
             raise WebhookNotAuthentic
-        if abs(self._now().timestamp() - int(signed_at)) > SIGNED_WITHIN.total_seconds():
+        received_at = (delivery.received_at or self._now()).timestamp()
+        if abs(received_at - int(signed_at)) > SIGNED_WITHIN.total_seconds():
             raise WebhookNotAuthentic("The delivery was signed at another time: check this machine's clock.")
 
     async def _moved(self, path: str, body: Mapping[str, object], key: str, draft: PaymentDraft) -> Charge:

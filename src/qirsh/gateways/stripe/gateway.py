@@ -145,7 +145,7 @@ class Stripe:
     async def read_webhook(self, delivery: Delivery) -> Sequence[GatewayEvent | Hint]:
         """Verify by the endpoint's secrets, then read: https://docs.stripe.com/webhooks/signature."""
         secrets = [secret.get_secret_value() for secret in self._credentials.webhook_secrets]
-        verify(delivery, secrets, self._now().timestamp())
+        verify(delivery, secrets, (delivery.received_at or self._now()).timestamp())
         return read_event(delivery.body, livemode=self._credentials.livemode)
 
     async def aclose(self) -> None:

@@ -19,8 +19,8 @@ from qirsh.gateways.stripe.objects import Payment, PaymentId, Session, draft_id_
 
 SIGNATURE_HEADER: Final = "stripe-signature"
 TOLERANCE_SECONDS: Final = 300
-"""How old a signature may be. Each attempt of Stripe's is signed anew; one from the future is accepted, as Stripe's own
-libraries do, since it proves no less."""
+"""How old a signature may be when it comes. Each attempt of Stripe's is signed anew; one from the future is accepted, as
+Stripe's own libraries do, since it proves no less."""
 MAX_HEADER: Final = 4096
 MAX_SIGNATURES: Final = 32
 """Stripe sends one for each live secret: two while one is rolled."""
@@ -49,11 +49,12 @@ class _AboutMoney(msgspec.Struct):
 _Shape = TypeVar("_Shape", bound=msgspec.Struct)
 
 
-def verify(delivery: Delivery, secrets: Sequence[str], now: float) -> None:
-    """Check that Stripe signed this body for our endpoint, not long ago: https://docs.stripe.com/webhooks/signature.
+def verify(delivery: Delivery, secrets: Sequence[str], received_at: float) -> None:
+    """Check that Stripe signed this body for our endpoint, not long before it came: https://docs.stripe.com/webhooks/signature.
 
     HMAC-SHA256 of the time, a dot and the raw bytes, in lower-case hexadecimal. The key is the secret's whole text,
-    `whsec_` included. Any `v1` by any of the secrets is enough, and every other scheme is ignored.
+    `whsec_` included. Any `v1` by any of the secrets is enough, and every other scheme is ignored. `received_at` is in
+    seconds since 1970.
 
     Raises:
         WebhookNotAuthentic: it did not, or the delivery does not say so.
@@ -70,7 +71,7 @@ def verify(delivery: Delivery, secrets: Sequence[str], now: float) -> None:
     message = f"{times[0]}.".encode() + delivery.body
     expected = [hmac.new(secret.encode(), message, hashlib.sha256).hexdigest().encode() for secret in secrets]
     matches = [hmac.compare_digest(one, signature) for one in expected for signature in signatures]
-    if not any(matches) or int(times[0]) < now - TOLERANCE_SECONDS:
+    if not any(matches) or int(times[0]) < received_at - TOLERANCE_SECONDS:
         raise WebhookNotAuthentic
 
 
