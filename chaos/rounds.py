@@ -8,7 +8,7 @@ from math import ceil
 from random import Random
 from typing import Final
 
-from chaos.clockwork import jump, ticking, until
+from chaos.clockwork import jump, quiet, ticking, until
 from chaos.evidence import completed
 from chaos.faults import EXCLUSIVE, KINDS
 from chaos.plan import Purchase, purchases
@@ -121,6 +121,7 @@ class Run:
             await self._trouble(this)
             if plan.recovers:
                 await self._recover(this)
+                await quiet(self._system)
                 await jump(self._system, PAST_EXPIRY_SECONDS)
         last = Round(rounds[-1].name, rounds[-1].kinds, 0, rounds[-1].seconds)
         await self._trouble(last)

@@ -1,9 +1,11 @@
 """What a server stands on: its database, its cache, its disk, and the shop that it talks to."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 import asyncpg
+from redis.exceptions import RedisError
 
 from chaos.cache import Cache
 from chaos.disk import Disk
@@ -63,8 +65,9 @@ class CacheFlushed(CacheFault):
         """Again and again."""
         while True:
             await self.pause(0.3, 1.5)
-            await self.cache.flush()
-            self.count += 1
+            with suppress(RedisError):  # it is gone altogether, which is somebody else's doing
+                await self.cache.flush()
+                self.count += 1
 
 
 class CacheHung(CacheFault):

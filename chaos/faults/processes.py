@@ -15,10 +15,10 @@ WORK: Final = tuple(step for step in Step if step.partition(".")[0] != "webhook"
 """What a worker does: it finishes initiates as well."""
 STEPS_AT_ONCE: Final = 3
 """Steps that are dangerous at a time: some are reached many times a second, and some by a refund only."""
-LEASE_SECONDS: Final = 75.0
-"""By the PSPs' clock: longer than a worker's lease (60 s) and a claim (15 s)."""
-FROZEN_SECONDS: Final = 34.0
-"""Real time: PgQueuer gives a job to another worker when its own has been silent for half a minute."""
+PAST_LEASE_SECONDS: Final = 66.0
+"""Longer than a worker's lease of 60 s, and than the 30 s after which PgQueuer gives a silent worker's jobs away."""
+PAST_CLAIM_SECONDS: Final = 16.5
+"""Longer than a claim."""
 CLOCK_OFF_SECONDS: Final = 240
 """As far as a shop believes a signature's time, which is five minutes."""
 
@@ -108,7 +108,7 @@ class WorkersKilledAtSteps(_KillsAtSteps):
 class WorkerFrozen(Fault):
     """A worker that does nothing until its leases are over and others have taken its work, and then goes on."""
 
-    needs_seconds = FROZEN_SECONDS + 6
+    needs_seconds = PAST_LEASE_SECONDS + 6
 
     async def inject(self) -> None:
         """Freeze one at a time, past its leases and the queue's patience."""
@@ -117,14 +117,15 @@ class WorkerFrozen(Fault):
             worker = self.random.choice(self.system.workers)
             self.count += worker.freeze()
             try:
-                await self.system.psps.advance(LEASE_SECONDS)
-                await asyncio.sleep(FROZEN_SECONDS)
+                await asyncio.sleep(PAST_LEASE_SECONDS)
             finally:
                 worker.thaw()
 
 
 class ServerFrozen(Fault):
     """A server that stops in the middle of what it does until its claims have lapsed, and then goes on."""
+
+    needs_seconds = 2 * PAST_CLAIM_SECONDS
 
     async def inject(self) -> None:
         """Freeze one at a time; pages that wait for it ask the other."""
@@ -133,9 +134,7 @@ class ServerFrozen(Fault):
             server = self.random.choice(self.system.servers)
             self.count += server.freeze()
             try:
-                await self.pause(0.5, 1)
-                await self.system.psps.advance(LEASE_SECONDS)
-                await self.pause(1, 3)
+                await asyncio.sleep(PAST_CLAIM_SECONDS)
             finally:
                 server.thaw()
 
