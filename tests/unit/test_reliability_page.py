@@ -15,6 +15,8 @@ from chaos.verdict import PROMISES
 PAGE: Final = (ROOT / "docs" / "reliability.md").read_text("utf-8")
 PROMISED: Final = re.findall(r"^\| ([^|]+) \| `(tests/[\w/]+\.py)::(\w+)` \|$", PAGE, re.MULTILINE)
 
+NAMED: Final = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)))
+
 
 def test_every_promise_that_chaos_judges_stands_on_the_page() -> None:
     """Under the name that a violation has."""
@@ -27,10 +29,10 @@ def test_every_line_of_the_table_names_a_test() -> None:
     assert len(table.splitlines()) == len(PROMISED)
 
 
-@pytest.mark.parametrize(("promise", "file", "test"), PROMISED, ids=[promise for promise, _, _ in PROMISED])
-def test_the_test_that_holds_a_promise_exists(promise: str, file: str, test: str) -> None:
-    """A test that was renamed leaves a promise that nothing holds."""
-    assert test in _tests_in(ROOT / file), promise
+@pytest.mark.parametrize(("file", "test"), NAMED, ids=[test for _, test in NAMED])
+def test_a_test_that_holds_something_exists(file: str, test: str) -> None:
+    """A test that was renamed leaves a promise that nothing holds, or a bug that may come back."""
+    assert test in _tests_in(ROOT / file)
 
 
 def test_every_kind_of_trouble_is_described_and_no_other() -> None:
