@@ -116,7 +116,7 @@ class Reconciler:
         refund_after = refund if dry_run or refund is None else await self._store.refunds.get(refund.id)
         return [
             *_moved(before.draft, after, WOULD_FOLD if dry_run else FOLDED),
-            *_contradictions(before.draft, surprises, refund),
+            *_contradictions(before.draft, surprises, _given_back(before.draft, _surprises(found, refund), refund)),
             *_left(after, found),
             *_refunding(before.draft, refund, refund_after),
         ]
@@ -161,12 +161,11 @@ def _moved(before: PaymentDraft, after: PaymentDraft, done: str) -> list[Differe
     return [_difference(before, field, ours, theirs, done) for field, ours, theirs in pairs if ours != theirs]
 
 
-def _contradictions(draft: PaymentDraft, found: Lookup, refund: Refund | None) -> list[Difference]:
+def _contradictions(draft: PaymentDraft, found: Lookup, total: int | None) -> list[Difference]:
     """What the PSP's books say that no fold may settle: they know no payment, less was given back, or a review."""
     differences = []
     if draft.state not in UNPAID and found.standing in {Standing.UNKNOWN, Standing.OPEN}:
         differences.append(_difference(draft, "state", draft.state, found.standing, FOR_A_PERSON))
-    total = _given_back(draft, found, refund)
     if total is not None and total < draft.refunded_minor:
         differences.append(_difference(draft, "refunded_minor", draft.refunded_minor, total, FOR_A_PERSON))
     unflagged = msgspec.structs.replace(draft, needs_review=False)

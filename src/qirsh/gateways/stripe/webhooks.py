@@ -19,8 +19,8 @@ from qirsh.gateways.stripe.objects import Payment, PaymentId, Session, draft_id_
 
 SIGNATURE_HEADER: Final = "stripe-signature"
 TOLERANCE_SECONDS: Final = 300
-"""How old a signature may be when it comes. Each attempt of Stripe's is signed anew; one from the future is accepted, as
-Stripe's own libraries do, since it proves no less."""
+"""How old a signature may be when it comes. Each attempt of Stripe's is signed anew; one from the future is accepted,
+as Stripe's own libraries do, since it proves no less."""
 MAX_HEADER: Final = 4096
 MAX_SIGNATURES: Final = 32
 """Stripe sends one for each live secret: two while one is rolled."""
