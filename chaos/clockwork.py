@@ -8,17 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
-from random import Random
 from typing import Final
 
 import asyncpg
 
 from chaos.system import System
 
-TICK_SECONDS: Final = 0.5
-FASTER: Final = (0.0, 0.3)
-"""Seconds of the PSPs' clock that go by with each tick, beside the tick itself: a claim of 15 s lasts for more than
-eleven then, and a call to a PSP for ten and a half at most."""
 STEP_SECONDS: Final = 5.0
 """Added to each jump to the next thing that is due, so that what is due soon after it is due with it."""
 FOLLOW_SECONDS: Final = 0.3
@@ -48,13 +43,6 @@ _NEXT: Final = """
 
 class WorkNeverEndsError(RuntimeError):
     """Something stays due, whoever works on it."""
-
-
-async def ticking(system: System, random: Random) -> None:
-    """Let time go by, until cancelled."""
-    while True:
-        await asyncio.sleep(TICK_SECONDS)
-        await system.psps.advance(random.uniform(*FASTER))
 
 
 async def jump(system: System, seconds: float) -> None:

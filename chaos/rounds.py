@@ -8,7 +8,7 @@ from math import ceil
 from random import Random
 from typing import Final
 
-from chaos.clockwork import jump, quiet, ticking, until
+from chaos.clockwork import jump, quiet, until
 from chaos.evidence import completed
 from chaos.faults import EXCLUSIVE, KINDS
 from chaos.plan import Purchase, purchases
@@ -133,19 +133,15 @@ class Run:
         self.rounds.append(this)
         self._say(f"{this.name}: {', '.join(this.kinds)}; {this.payments} payments")
         wanted = purchases(self._random, this.payments)
-        clock = asyncio.create_task(ticking(self._system, Random(self._random.random())))
         give_back, self._to_give_back = self._to_give_back, this.sales
-        try:
-            async with AsyncExitStack() as stack:
-                faults = {kind: KINDS[kind](self._system, Random(self._random.random())) for kind in this.kinds}
-                for fault in faults.values():
-                    await stack.enter_async_context(fault)
-                load = asyncio.create_task(self._load(this, wanted, give_back))
-                await asyncio.wait({load}, timeout=this.seconds + LINGER_SECONDS)
-            this.healed_at = self._system.psps.now()
-            await load
-        finally:
-            clock.cancel()
+        async with AsyncExitStack() as stack:
+            faults = {kind: KINDS[kind](self._system, Random(self._random.random())) for kind in this.kinds}
+            for fault in faults.values():
+                await stack.enter_async_context(fault)
+            load = asyncio.create_task(self._load(this, wanted, give_back))
+            await asyncio.wait({load}, timeout=this.seconds + LINGER_SECONDS)
+        this.healed_at = self._system.psps.now()
+        await load
         this.injected = {kind: fault.count for kind, fault in faults.items()}
 
     async def _load(self, this: Round, wanted: Sequence[Purchase], give_back: Sequence[Sale]) -> None:
