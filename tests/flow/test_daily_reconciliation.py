@@ -123,7 +123,9 @@ async def test_who_reconciles_by_himself_may_do_without(tmp_path: Path, database
     """Each run costs a call for each payment of two days."""
     with system(tmp_path, database_url, works=False, reconcile_daily=False) as world, working(world):
         async with httpx.AsyncClient() as client:
-            planned = await replace(world, client=client).fetchval("SELECT array_agg(name) FROM daily_work")
+            told = replace(world, client=client)
+            ask = "SELECT array_agg(name) FROM daily_work"
+            planned = await eventually(lambda: told.fetchval(ask), "the worker to plan its days")
     assert "reconciliation" not in planned
 
 

@@ -188,7 +188,7 @@ async def test_a_server_of_the_release_before_goes_on_folding_while_the_tables_b
                 migrating = asyncio.create_task(migrate(empty_database_url))
             await fold.deliver(paid(draft, f"event-{n}", payment=f"payment-{n}"), DELIVERY)
         assert migrating is not None
-        assert await migrating == ["0006_months.sql", "0007_journal_order.sql"]
+        assert (await migrating)[:2] == ["0006_months.sql", "0007_journal_order.sql"]
 
         last = await awaiting(fold, store, "order-last")
         await fold.deliver(paid(last, "event-last", payment="payment-last"), DELIVERY)
@@ -199,7 +199,10 @@ async def test_a_server_of_the_release_before_goes_on_folding_while_the_tables_b
     assert await deadlocks(empty_database_url) == 0
 
 
-@pytest.mark.parametrize(("number", "name"), [(6, "0006_months.sql"), (7, "0007_journal_order.sql")])
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(6, "0006_months.sql"), (7, "0007_journal_order.sql"), (8, "0008_what_a_person_decided.sql")],
+)
 async def test_the_migration_does_not_make_payments_wait_for_a_backup(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, number: int, name: str
 ) -> None:
