@@ -247,9 +247,9 @@ async def test_the_element_takes_no_focus_from_the_shops_page(payer: Payer, coun
     page = counter.front.write("focus.html", f"<!doctype html><title>Shop</title><input id=mine>{lines}")
     await payer.page.goto(page)
     await payer.sees("methods")
-    await payer.element.evaluate("element => element.start('wallet_qr')")
     await payer.page.locator("#mine").focus()
 
+    await payer.element.evaluate("element => element.start('wallet_qr')")
     await payer.sees("qr_code")
 
     assert await payer.page.evaluate("document.activeElement.id") == "mine"

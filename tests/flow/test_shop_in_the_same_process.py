@@ -128,6 +128,7 @@ async def test_an_installed_shop_and_an_address_are_both_told(system_without_wor
     with working(world, installed, url=True):
         draft_id = await paid(world)
         await eventually(lambda: _first(installed), "the first try")
+        await eventually(lambda: _refused(world, draft_id), "the refusal of the shop")
         world.shop.status = 200
         await delivered(world, draft_id)
 
@@ -139,3 +140,7 @@ async def test_an_installed_shop_and_an_address_are_both_told(system_without_wor
 
 async def _first(packages: Path) -> bool:
     return bool(told(packages))
+
+
+async def _refused(world: World, draft_id: str) -> bool:
+    return bool(world.shop.of(draft_id))
