@@ -15,7 +15,7 @@ from bench.machine import described
 from chaos.faults import KINDS
 from chaos.rounds import Wish
 from chaos.runs import Outcome, run
-from chaos.table import of_faults, of_rounds
+from chaos.table import of_faults, of_rounds, of_steps
 
 PAYMENTS: Final = 10_000
 MIXED_PAYMENTS: Final = 400
@@ -56,7 +56,10 @@ def _report(outcome: Outcome, seed: int, seconds: float) -> None:
     _say(of_rounds(outcome.rounds, outcome.violations))
     _say("")
     _say(of_faults(outcome.rounds))
+    _say(f"\n{of_steps(outcome.rounds)}")
     _say(f"\n{outcome.decided} payments were decided by a person, since their PSP does not tell.")
+    sent_back = sum(sale.was_sent_back for one in outcome.rounds for sale in one.sales)
+    _say(f"{sent_back} refunds were sent back by the payer's bank.")
     for lack in outcome.lacking:
         _say(f"\nNOT DONE: {lack}.")
     for one in outcome.violations[:50]:

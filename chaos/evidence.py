@@ -33,10 +33,10 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     claimed: bool = False
     overdue: bool = False
     """Its time has come, and nobody does anything about it."""
-    asked_again: bool = False
-    """There is a time at which somebody looks at it next."""
     told_minor: int | None = None
     """The amount in the news that completed it."""
+    review_reasons: Sequence[str] = ()
+    """What its journal says that a person should look at."""
 
 
 class Fulfilment(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +78,8 @@ DRAFTS: Final = """
   SELECT id::text, idempotency_key, state, gateway, amount_minor, currency, refunded_minor, order_reference,
     needs_review, in_doubt, capture_due, claimed_by IS NOT NULL AS claimed,
     coalesce(next_check_at < now() + $1 - interval '2 minutes', false) AS overdue,
-    next_check_at IS NOT NULL AS asked_again,
+    (SELECT coalesce(array_agg(DISTINCT e.review_reason), '{}') FROM payment_events e
+      WHERE e.draft_id = d.id AND e.review_reason IS NOT NULL) AS review_reasons,
     (SELECT max((e.event->'amount'->>'amount_minor')::bigint) FROM payment_events e
       WHERE e.draft_id = d.id AND e.verdict = 'applied' AND e.event->>'kind' = 'paid'
         AND e.event->'decision'->>'resolution' IS DISTINCT FROM 'dismiss') AS told_minor

@@ -43,6 +43,7 @@ class GivenBack(StrEnum):
     """What goes back of a payment, once it is paid."""
 
     NOTHING = "nothing"
+    SENT_BACK = "all, and the payer's bank sends it back"
     ALL = "all"
     A_PART = "a part"
     TWO_PARTS = "two parts"
@@ -98,7 +99,7 @@ def _purchase(random: Random, order: str | None) -> Purchase:
         key=_uuid(random),
         way=random.choice(WAYS),
         payer=random.choices(list(Payer), (68, 12, 6, 9, 5))[0],
-        given_back=random.choices(list(GivenBack), (80, 6, 6, 3, 3, 2))[0],
+        given_back=random.choices(list(GivenBack), (77, 3, 6, 6, 3, 3, 2))[0],
         pages=random.choices((1, 2, 3), (80, 15, 5))[0],
         is_patient=random.random() < 0.95,  # noqa: PLR2004
         comes_back=random.random() < 0.4,  # noqa: PLR2004

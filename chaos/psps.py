@@ -66,6 +66,12 @@ class Psps:
                 raise RuntimeError(f"The sandbox answered {response.status}: {await response.text()}")
             return response.status == HTTPStatus.OK
 
+    async def pay_by_card(self, page: str, number: str) -> bool:
+        """Let the payer type a card's number into a hosted page; False where the page is over."""
+        form = {"action": "pay", "card_number": number}
+        async with self._session.post(page, data=form, allow_redirects=False) as response:
+            return response.status < HTTPStatus.BAD_REQUEST
+
     async def arm(self, psp: str, operation: str, kind: str, **more: Any) -> None:  # noqa: ANN401  the sandbox's fields
         """Let a PSP misbehave once; that counts as one fault unless it is disarmed before it hits."""
         body = {"psp": psp, "operation": operation, "kind": kind, **more}

@@ -11,7 +11,7 @@ from typing import Final
 import psutil
 
 RESTART_SECONDS: Final = 0.3
-START_SECONDS: Final = 40.0
+START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.05
 

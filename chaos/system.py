@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import tomllib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -61,6 +62,13 @@ class System:
     def services(self) -> Sequence[Service]:
         """The processes of Qirsh itself."""
         return (*self.servers, *self.workers)
+
+    async def compare_daily(self) -> None:
+        """From now on the workers compare the books once a day. Before, nothing hides what news alone did not tell."""
+        keys = tomllib.loads(self.config.read_text())
+        self.config.write_text(tomli_w.dumps({**keys, "reconcile_daily": True}))
+        for worker in self.workers:
+            await worker.restart()
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
@@ -168,6 +176,7 @@ def _write_config(
     accounts = credentials(sandbox_url, folder / "psps")
     keys = {
         "dev": True,
+        "reconcile_daily": False,
         "database_url": database_url,
         "redis_url": redis_url,
         "public_url": public_url,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bench.table import markdown
 from chaos.rounds import Round
 from chaos.verdict import Violation
+from qirsh.fault_points import Step
 
 HEADS = ("trouble", "faults", "payments", "paid", "violations", "recovered p50", "p99")
 
@@ -29,6 +30,14 @@ def of_faults(rounds: Sequence[Round]) -> str:
             (alone if one.name == kind else mixed)[kind] += count
     kinds = sorted(alone.keys() | mixed.keys())
     return markdown(("fault", "alone", "mixed"), [[kind, f"{alone[kind]:,}", f"{mixed[kind]:,}"] for kind in kinds])
+
+
+def of_steps(rounds: Sequence[Round]) -> str:
+    """At which steps processes died, and at which none did."""
+    struck: Counter[str] = sum((one.struck for one in rounds), Counter())
+    often = ", ".join(f"{step} {count}" for step, count in sorted(struck.items()))
+    never = ", ".join(step for step in Step if step not in struck)
+    return f"Died at: {often or 'no step'}.\nNever at: {never or 'none'}."
 
 
 def _row(name: str, rounds: Sequence[Round], violations: Sequence[Violation]) -> list[str]:

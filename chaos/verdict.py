@@ -1,5 +1,6 @@
 """The promises, each a pure check of what is known after a run. What the PSPs' books say is the truth."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
@@ -8,12 +9,17 @@ from typing import Final, NamedTuple
 
 from chaos.evidence import Draft, Evidence
 from chaos.psps import LedgerRow
+from chaos.shop import Sale
 
 PAID: Final = frozenset({"completed", "partially_refunded", "refunded"})
 CONTRACT: Final = frozenset({0, 201, 202, 402, 409, 503})
 """What a page may be answered whose request is valid; 0: no answer at all, as its server died."""
 REFUND_CONTRACT: Final = frozenset({0, 202, 409, 503})
 COMPLETED: Final = "payment.completed"
+RECOVERS: Final = "what was paid is known before the books are compared"
+"""Judged after each round, or after the last; told by the run itself."""
+WITH_CAUSE: Final = frozenset({"amount_mismatch", "order_paid_twice"})
+"""Reviews that follow from what chaos does to any draft."""
 TELL_NO_SUM: Final = frozenset({"fawry"})
 """PSPs that never say how much their dashboard gave back: the draft must be up for review then; no more is possible."""
 
@@ -26,6 +32,8 @@ class Violation(NamedTuple):
     """A draft's id, or an idempotency key."""
     sentence: str
 
+
+_UUID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Found = Iterator[tuple[str, str]]
 Check = Callable[[Evidence], Found]
@@ -133,11 +141,19 @@ def _orders_are_paid_once(evidence: Evidence) -> Found:
             orders[draft.order_reference].append(draft)
     for order, drafts in orders.items():
         firsts = [one for one in drafts if one.id in completions and completions[one.id].duplicate_of is None]
-        if len(firsts) != 1:
+        # What was given back whole pays for nothing any more; where that failed afterwards, somebody is to look.
+        paying = [one for one in firsts if one.state != "refunded" and (one.review_reasons or not one.needs_review)]
+        if not firsts or len(paying) > 1:
             yield order, f"{len(firsts)} of its {len(drafts)} payments are announced as the first"
+        heard = {told.data["paymentDraftId"]: told.data for told in evidence.heard if told.type == COMPLETED}
         for draft in drafts:
-            if draft not in firsts and not draft.needs_review:
+            if draft in firsts:
+                continue
+            if not draft.needs_review:
                 yield draft.id, f"it pays {order} a second time, and nobody is told to look"
+            named = heard.get(draft.id, {}).get("duplicate_of")
+            if named not in {one.id for one in firsts} or completions[draft.id].duplicate_of != named:
+                yield draft.id, f"it pays {order} a second time, and is announced as a duplicate of {named}"
 
 
 def _refunds_agree(evidence: Evidence) -> Found:
@@ -146,7 +162,7 @@ def _refunds_agree(evidence: Evidence) -> Found:
     by_draft = defaultdict(list)
     for refund in evidence.refunds:
         by_draft[refund.draft_id].append(refund)
-    sales = {sale.draft_id: sale for sale in evidence.sales}
+    sales = _by_draft(evidence)
     for draft in evidence.drafts:
         row, sale = books.get(draft.id), sales.get(draft.id)
         refunded = row.refunded_minor if row else 0
@@ -195,10 +211,7 @@ def _nothing_is_stuck(evidence: Evidence) -> Found:
 
 def _stuck(draft: Draft, row: LedgerRow | None) -> str | None:
     if draft.state in {"pending", "awaiting_user_action"}:
-        if row is None or row.state != "open":
-            return f"it is {draft.state} after days, and the books say {row and row.state}"
-        if not draft.asked_again:
-            return f"it is {draft.state}, and nobody will ever ask about it"
+        return f"it is {draft.state} after days, and the books say {row and row.state}"
     if draft.capture_due and draft.state != "failed":
         return "its capture is due for days"
     if draft.claimed:
@@ -221,13 +234,46 @@ def _pages_hear_the_contract(evidence: Evidence) -> Found:
     for sale in evidence.sales:
         for status in sale.statuses.keys() - CONTRACT:
             yield sale.purchase.key, f"a page was answered {status} {HTTPStatus(status).phrase}"
+        if sale.answers and sale.statuses[HTTPStatus.PAYMENT_REQUIRED]:
+            yield sale.purchase.key, "its pages were told how to pay, and that nobody can"
+
+
+def _nobody_is_called_without_cause(evidence: Evidence) -> Found:
+    """What is up for review has a reason that chaos gave it: who is called for nothing soon looks at nothing."""
+    sales = _by_draft(evidence)
+    for draft in evidence.drafts:
+        sale = sales.get(draft.id)
+        elsewhere = sale is not None and sale.given_back_by_dashboard_minor and draft.gateway in TELL_NO_SUM
+        sent_back = sale is not None and sale.was_sent_back
+        causes = WITH_CAUSE | ({"refunded_unknown_amount"} if elsewhere else frozenset())
+        if unfounded := set(draft.review_reasons) - causes:
+            yield draft.id, f"somebody is to look at it for {sorted(unfounded)}"
+        elif draft.needs_review and not draft.review_reasons and not sent_back:
+            yield draft.id, "somebody is to look at it, and its journal does not say why"
 
 
 def _our_own_commands_find_nothing(evidence: Evidence) -> Found:
-    """`qirsh journal verify` rebuilds every row, and `qirsh reconcile --dry-run` finds no difference."""
+    """`qirsh journal verify` rebuilds every row, and `qirsh reconcile --dry-run` finds no difference.
+
+    Where a PSP never tells how much its dashboard gave back, the books say for ever that something was.
+    """
+    drafts = {draft.id: draft for draft in evidence.drafts}
+    untold = {
+        sale.draft_id
+        for sale in evidence.sales
+        if sale.given_back_by_dashboard_minor
+        and sale.draft_id in drafts
+        and drafts[sale.draft_id].gateway in TELL_NO_SUM
+    }
     for command, complaint in evidence.said.items():
-        if complaint:
+        about = {name: line for line in complaint.splitlines() for name in _UUID.findall(line)}
+        yield from ((name, f"{command}: {line}") for name, line in about.items() if name not in untold)
+        if complaint and not about:
             yield command, complaint
+
+
+def _by_draft(evidence: Evidence) -> Mapping[str | None, Sale]:
+    return {sale.draft_id: sale for sale in evidence.sales}
 
 
 PROMISES: Final[Mapping[str, Check]] = MappingProxyType(
@@ -242,6 +288,7 @@ PROMISES: Final[Mapping[str, Check]] = MappingProxyType(
         "no draft stuck": _nothing_is_stuck,
         "whoever agreed to pay has paid": _whoever_agreed_has_paid,
         "pages hear what the contract names": _pages_hear_the_contract,
+        "nobody is called without cause": _nobody_is_called_without_cause,
         "the journal rebuilds every row, and the books are reconciled": _our_own_commands_find_nothing,
     }
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import Counter
 from random import Random
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +24,8 @@ class Fault(ABC):
         self.random = random
         self.count = 0
         """How often it has struck."""
+        self.struck: Counter[str] = Counter()
+        """Where, if that has names."""
         self._task: asyncio.Task[None] | None = None
 
     @abstractmethod

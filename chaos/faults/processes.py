@@ -85,6 +85,7 @@ class _KillsAtSteps(Fault):
         await self.heal()
         if taken:
             self.count += len(taken)
+            self.struck.update(taken)
             await self.pause(1, 2.5)  # it has to come up again, or all of them are down most of the time
         return [step for step in steps if step not in taken]
 

@@ -20,7 +20,6 @@ AGAIN: Final = "draft-paid-again"
 BACK: Final = "draft-given-back"
 CASH: Final = "draft-by-fawry"
 ENDED: Final = "draft-ended"
-OPEN: Final = "draft-open"
 ORDER: Final = "order-1"
 
 Plant = Callable[[Evidence], Evidence]
@@ -90,6 +89,8 @@ PLANTS: Final[Sequence[tuple[str, str, Plant]]] = [
     ("an order is announced", ORDER, lambda e: row(e, "fulfilments", AGAIN, duplicate_of=None)),
     ("an order is announced", ORDER, lambda e: row(e, "fulfilments", PAID, duplicate_of=AGAIN)),
     ("an order is announced", AGAIN, lambda e: row(e, "drafts", AGAIN, needs_review=False)),
+    ("an order is announced", AGAIN, lambda e: row(e, "fulfilments", AGAIN, duplicate_of=BACK)),
+    ("an order is announced", AGAIN, lambda e: row(e, "heard", AGAIN, data={"paymentDraftId": AGAIN, "refunded": "0"})),
     ("refunds agree", BACK, lambda e: row(e, "drafts", BACK, refunded_minor=9_999)),
     ("refunds agree", BACK, lambda e: row(e, "ledger", BACK, refunded_minor=20_000)),
     (
@@ -104,15 +105,18 @@ PLANTS: Final[Sequence[tuple[str, str, Plant]]] = [
     ("refunds agree", BACK, lambda e: sale(e, BACK, lambda s: s.refunds.append(asked(status=500)))),
     ("the shop knows", BACK, lambda e: row(e, "heard", BACK, data={"paymentDraftId": BACK, "refunded": "0.00"})),
     ("no draft stuck", ENDED, lambda e: row(e, "drafts", ENDED, state="pending")),
-    ("no draft stuck", ENDED, lambda e: row(e, "drafts", ENDED, state="awaiting_user_action", asked_again=True)),
-    ("no draft stuck", OPEN, lambda e: row(e, "drafts", OPEN, asked_again=False)),
-    ("no draft stuck", OPEN, lambda e: row(e, "drafts", OPEN, overdue=True)),
-    ("no draft stuck", OPEN, lambda e: row(e, "drafts", OPEN, capture_due=True)),
-    ("no draft stuck", OPEN, lambda e: row(e, "drafts", OPEN, claimed=True)),
+    ("no draft stuck", ENDED, lambda e: row(e, "drafts", ENDED, state="awaiting_user_action")),
+    ("no draft stuck", ENDED, lambda e: row(e, "drafts", ENDED, overdue=True)),
+    ("no draft stuck", PAID, lambda e: row(e, "drafts", PAID, capture_due=True)),
+    ("no draft stuck", ENDED, lambda e: row(e, "drafts", ENDED, claimed=True)),
     ("no draft stuck", BACK, lambda e: row(e, "refunds", BACK, state="sent")),
     ("no draft stuck", "paymob 77", lambda e: msgspec.structs.replace(e, waiting=["paymob 77"])),
     ("whoever agreed", ENDED, lambda e: sale(e, ENDED, lambda s: setattr(s, "agreed_in_time", True))),
     ("pages hear", "key-0", lambda e: sale(e, PAID, lambda s: s.statuses.update([500]))),
+    ("pages hear", "key-0", lambda e: sale(e, PAID, lambda s: s.statuses.update([402]))),
+    ("nobody is called", PAID, lambda e: row(e, "drafts", PAID, needs_review=True)),
+    ("nobody is called", PAID, lambda e: row(e, "drafts", PAID, review_reasons=["second_reference"])),
+    ("nobody is called", CASH, lambda e: sale(e, CASH, lambda s: setattr(s, "given_back_by_dashboard_minor", 0))),
     ("the journal rebuilds", "reconcile", lambda e: msgspec.structs.replace(e, said={"reconcile": "1 differs"})),
 ]
 
@@ -139,21 +143,18 @@ def well() -> Evidence:
             sold(2, BACK),
             _by_dashboard(sold(3, CASH)),
             sold(4, ENDED),
-            sold(5, OPEN),
         ],
         ledger=[
             *(books(PAID), books(AGAIN), books(BACK, refunded_minor=10_000)),
             books(CASH, psp="fawry", refunded_minor=1_000),
             books(ENDED, state="expired", paid_minor=0),
-            books(OPEN, state="open", paid_minor=0),
         ],
         drafts=[
             draft(0, PAID, order_reference=ORDER),
-            draft(1, AGAIN, order_reference=ORDER, needs_review=True),
+            draft(1, AGAIN, order_reference=ORDER, needs_review=True, review_reasons=["order_paid_twice"]),
             draft(2, BACK, state="partially_refunded", refunded_minor=10_000),
-            draft(3, CASH, gateway="fawry", needs_review=True),
+            draft(3, CASH, gateway="fawry", needs_review=True, review_reasons=["refunded_unknown_amount"]),
             draft(4, ENDED, state="failed"),
-            draft(5, OPEN, state="awaiting_user_action", asked_again=True),
         ],
         fulfilments=[
             announced(PAID, "f-0"),
@@ -166,7 +167,7 @@ def well() -> Evidence:
             Refund(id="r-1", draft_id=BACK, idempotency_key="refund-1", state="succeeded", amount_minor=10_000),
         ],
         heard=[
-            *(told("f-0", PAID), told("f-1", AGAIN), told("f-2", BACK), told("f-3", CASH)),
+            *(told("f-0", PAID), told("f-1", AGAIN, duplicate_of=PAID), told("f-2", BACK), told("f-3", CASH)),
             told("f-back", BACK, kind="payment.refunded", refunded="100.00"),
         ],
         said={"journal verify": "", "reconcile --dry-run": ""},
@@ -200,9 +201,9 @@ def announced(draft_id: str, fulfilment_id: str, **fields: Any) -> Fulfilment:
     return Fulfilment(id=fulfilment_id, draft_id=draft_id, **{"kind": COMPLETED, "state": "delivered", **fields})
 
 
-def told(fulfilment_id: str, draft_id: str, kind: str = COMPLETED, refunded: str = "0.00") -> Heard:
+def told(fulfilment_id: str, draft_id: str, kind: str = COMPLETED, refunded: str = "0.00", **more: str) -> Heard:
     """An announcement as the shop heard it."""
-    data = {"paymentDraftId": draft_id, "refunded": refunded}
+    data = {"paymentDraftId": draft_id, "refunded": refunded, **more}
     return Heard(f"msg_{fulfilment_id.replace('-', '')}", kind, data, taken=True, authentic=True)
 
 
