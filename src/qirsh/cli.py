@@ -153,7 +153,7 @@ def reconcile(
             paid_since = since and (since if since.tzinfo else since.replace(tzinfo=UTC))
             draft_ids = await reconciler.unsettled(paid_since)
             told = reconciler.differences(draft_ids, dry_run=dry_run)
-            return await _gathered(told, "asking", len(draft_ids))
+            return [*await reconciler.without_draft(), *await _gathered(told, "asking", len(draft_ids))]
 
     with _explained():
         differences = asyncio.run(main())
@@ -252,7 +252,7 @@ async def _gathered(batches: AsyncIterator[list[T]], doing: str, total: int) -> 
 
 
 def _told(one: Difference) -> tuple[str, ...]:
-    return str(one.draft_id), one.gateway, one.field, f"{one.ours} → {one.theirs}", one.done
+    return str(one.draft_id or "–"), one.gateway, one.field, f"{one.ours} → {one.theirs}", one.done
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[tuple[str, ...]], nothing: str = "nothing differs") -> None:

@@ -30,6 +30,7 @@ NOW: Final = timedelta(0)
 FOUND: Final = timedelta(seconds=15)
 """Whoever finds an approval by asking captures it at once, which takes less; should he die at it, a worker goes on."""
 
+_REFUNDS: Final = frozenset({Kind.REFUNDED, Kind.REFUND_FAILED})
 _CLASHES: Final[Mapping[str | None, Clash | None]] = MappingProxyType(
     {"webhook_events_pkey": None, "fulfilments_order": "order"}
 )
@@ -109,12 +110,16 @@ class Fold:
         an earlier attempt than the row's is dropped: two workers may hear the same refusal, and the second must not
         void an approval that came between. A failed refund counts only for the row as it was read: told late, it would
         take back a refund that was made since.
+
+        Where somebody else moved the draft meanwhile, the row that comes back is the draft as it stands, under the
+        version that this caller knows of. What he then writes by that version is dropped, so that the other's word on
+        when to ask again stands: a hint that came while the PSP was asked is not forgotten.
         """
 
         async def attempt(sender: Sender, current: Row, /, *, clash: Clash | None) -> _Result | None:
             moved = current.version != row.version
             if unmoved and moved:
-                return _Result(Verdict.STALE, current)
+                return _Result(Verdict.STALE, current, wrote=False)
             outdated = set[Kind]()
             if capture_attempt not in {None, current.draft.capture_attempt}:
                 outdated.add(Kind.DECLINED)
@@ -127,7 +132,12 @@ class Fold:
             attempt, row, lambda connection: self._store.drafts.lock_by_id(connection, row.draft.id)
         )
         assert result.row is not None, "drafts are never deleted"
-        return result.row
+        known = row.version + result.wrote
+        if result.row.version > known and any(event.kind in _REFUNDS for event in events):
+            # What was heard of refunds may be older than what the draft counts by now.
+            await self._store.drafts.stage_lookup(self._store.pool, row.draft.id, None)
+            self._changes.due()
+        return msgspec.structs.replace(result.row, version=known)
 
     async def decide(self, row: Row, events: Sequence[GatewayEvent]) -> Row | None:
         """Fold what a person decided about a row as it was read, and return it after; None: it has moved since."""
@@ -139,7 +149,7 @@ class Fold:
         result = await self._committed(
             attempt, row, lambda connection: self._store.drafts.lock_by_id(connection, row.draft.id)
         )
-        return result.row if result.wrote and not result.heard_before else None
+        return result.row if result.wrote else None
 
     async def deliver(self, fact: GatewayEvent | Hint, delivery: Delivery) -> str:
         """Fold what a delivery says, or keep it until its draft appears; the delivery is kept with the verdict."""
@@ -226,7 +236,7 @@ class Fold:
                     return _Result("unmatched", None)
                 # Nobody moves a locked row, so what writes nothing was heard before.
                 result = await attempt(connection, row, clash=clash)
-                return result or _Result(Verdict.REPEATED, row, heard_before=True)
+                return result or _Result(Verdict.REPEATED, row, heard_before=True, wrote=False)
 
         for _ in range(_CLASHES_AT_ONCE - 1):
             try:
@@ -243,8 +253,7 @@ class Fold:
         # Not only the last state: one look-up may find the payment and a refund of it.
         completes = row.draft.state in UNPAID and any(one.draft.state is State.COMPLETED for _, one in outcomes)
         due = _check_in(row.draft, outcomes, source, news.check_in)
-        duplicate = completes and clash == "order"
-        folded = Folded(row, outcomes, source, due, news.release, completes, duplicate, news.heard)
+        folded = Folded(row, outcomes, source, due, news.release, completes, clash == "order", news.heard)
         saved = await self._store.drafts.save(sender, folded)
         if saved is None:
             return None

@@ -20,6 +20,10 @@ RECONCILIATION_DIFFERENCES: Final = Gauge(
     "What still differed from the PSPs' books after the last daily reconciliation of this process.",
     ["field", "done"],
 )
+RECONCILED_AT: Final = Gauge(
+    "qirsh_reconciled_at",
+    "When this process last did the daily reconciliation, in seconds since the epoch: of several, the newest counts.",
+)
 BREAKERS: Final = Gauge(
     "qirsh_gateway_breaker",
     "1 for the state that a gateway's circuit breaker is in, 0 for the others.",

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -14,7 +14,7 @@ from qirsh.capture import Collector
 from qirsh.catalog import Product, priced
 from qirsh.clock import Clock
 from qirsh.codes import Codes
-from qirsh.draft import DraftRequest, PaymentDraft, State
+from qirsh.draft import UNPAID, DraftRequest, PaymentDraft, State
 from qirsh.errors import (
     DraftNotFound,
     FulfilmentNotFound,
@@ -26,12 +26,12 @@ from qirsh.errors import (
 )
 from qirsh.fault_points import Step, reached
 from qirsh.fold import Changes, Fold
-from qirsh.gateways.base import Delivery, Gateway, ReadsReturn
+from qirsh.gateways.base import Delivery, Gateway, ReadsReturn, deadline
 from qirsh.methods import METHODS
 from qirsh.metrics import WEBHOOKS
 from qirsh.reconciliation import Reconciler
 from qirsh.refunds import Refunder
-from qirsh.registration import Registrar
+from qirsh.registration import PSP_SECONDS, Registrar
 from qirsh.reviews import Reviews
 from qirsh.routing import PaymentMethodRouter
 from qirsh.store.connection import new_id
@@ -43,7 +43,8 @@ from qirsh.store.store import Store
 RETURN_SECONDS: Final = 5.0
 """How long a payer who comes back waits for the look-up before being sent on; the sweep asks again."""
 
-_OPEN: Final = frozenset({State.PENDING, State.AWAITING_USER_ACTION})
+LATE: Final = timedelta(days=7)
+"""How long after its end a failed draft is asked about when its payer comes back: he may have paid just in time."""
 
 _log = structlog.get_logger("qirsh.payments")
 
@@ -104,17 +105,19 @@ class Payments:
         else:
             draft = row.draft
         lifetime = METHODS[request.method].lifetime
-        row = await self._store.drafts.claim(
-            pool, draft, key=key, fingerprint=fingerprint, claim=claim, lifetime=lifetime
-        )
-        if settled := _settled(row, fingerprint):
-            return settled
-        if row.claimed_by is None:
-            return Initiated(row, replayed=False)  # its life is over: the sweep asks the PSP once more and ends it
-        if row.claimed_by != claim:
-            raise RequestInProgress(retry_after_seconds=1)
-        reached(Step.INITIATE_CLAIMED)
-        row = await self.registrar.register(row, claim)
+        # Begun before the claim, so that a server that was frozen since then asks nobody under a claim that lapsed.
+        with deadline(PSP_SECONDS):
+            row = await self._store.drafts.claim(
+                pool, draft, key=key, fingerprint=fingerprint, claim=claim, lifetime=lifetime
+            )
+            if settled := _settled(row, fingerprint):
+                return settled
+            if row.claimed_by is None:
+                return Initiated(row, replayed=False)  # its life is over: the sweep asks the PSP once more and ends it
+            if row.claimed_by != claim:
+                raise RequestInProgress(retry_after_seconds=1)
+            reached(Step.INITIATE_CLAIMED)
+            row = await self.registrar.register(row, claim)
         reached(Step.INITIATE_FOLDED)
         return _settled(row, fingerprint, replayed=False) or Initiated(row, replayed=False)
 
@@ -191,7 +194,9 @@ class Payments:
 
     async def _caught_up(self, row: Row) -> Row:
         """Ask the PSP, and capture what is approved, while the payer waits a little; the sweep goes on otherwise."""
-        if row.draft.state not in _OPEN:
+        draft = row.draft
+        lives = self._clock.now() < draft.expires_at + LATE if draft.state is State.FAILED else draft.state in UNPAID
+        if not lives:
             return row
         try:
             async with asyncio.timeout(RETURN_SECONDS):
@@ -212,8 +217,19 @@ class Payments:
         return await asyncio.shield(task)
 
     async def _catch_up(self, row: Row) -> Row:
-        row = await self.registrar.look_up(row)
-        return await self.collector.capture(row) if row.draft.capture_due else row
+        """Ask the PSP about a draft, and about the payment that the return named.
+
+        Raises:
+            GatewayError: it did not answer; a worker asks again.
+        """
+        try:
+            row = await self.registrar.look_up(row)
+            return await self.collector.capture(row) if row.draft.capture_due else row
+        except GatewayError:
+            named = row.draft.hinted_payment_reference
+            await self._store.drafts.stage_lookup(self._store.pool, row.draft.id, named)
+            self._changes.due()
+            raise
 
     def _drafted(self, request: DraftRequest, product: Product | None) -> PaymentDraft:
         """A new draft, priced by the catalogue and routed."""

@@ -8,15 +8,17 @@ from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
 import msgspec
+import structlog
 
 from qirsh.capture import Collector
 from qirsh.clock import Clock
-from qirsh.draft import UNPAID, Kind, PaymentDraft, State, Verdict
+from qirsh.draft import UNPAID, GatewayEvent, Kind, PaymentDraft, State, Verdict
 from qirsh.errors import DraftNotFound, GatewayError
-from qirsh.gateways.base import Lookup, Standing
+from qirsh.gateways.base import Lookup, Standing, deadline
 from qirsh.outcomes import outcomes_of
 from qirsh.refunds import Refunder
-from qirsh.registration import Registrar, explains, is_unmeasured
+from qirsh.registration import PSP_SECONDS, Registrar, explains, is_unmeasured
+from qirsh.store.inbox import Unmatched
 from qirsh.store.refunds import Refund, RefundState
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
@@ -32,6 +34,10 @@ FOLDED: Final = "folded in"
 WOULD_FOLD: Final = "would be folded in"
 FOR_A_PERSON: Final = "a person must decide"
 LATER: Final = "asked again later"
+NOT_EXAMINED: Final = "not examined"
+"""For a reason of ours, which the log names."""
+
+_log = structlog.get_logger("qirsh.reconciliation")
 
 _COMPARED: Final = ("state", "reason", "refunded_minor", "payment_reference", "transaction_reference_id")
 
@@ -39,7 +45,8 @@ _COMPARED: Final = ("state", "reason", "refunded_minor", "payment_reference", "t
 class Difference(NamedTuple):
     """Something that our books and a PSP's tell differently, and what was done about it."""
 
-    draft_id: UUID
+    draft_id: UUID | None
+    """None: money of which no draft of ours is known."""
     gateway: str
     field: str
     ours: str
@@ -82,15 +89,31 @@ class Reconciler:
         """The drafts that `differences` is for: what is not ended for good, and what was paid since."""
         return await self._store.listings.unsettled(paid_since, FAILED_FOR)
 
+    async def without_draft(self) -> list[Difference]:
+        """What PSPs told of payments that no draft is known for, longer ago than a draft may take to appear."""
+        waiting = await self._store.inbox.waiting()
+        return [
+            Difference(one.event.draft_id, one.event.gateway, "draft", "none", _named(one.event), _wanted(one))
+            for one in waiting
+        ]
+
     async def differences(self, draft_ids: Sequence[UUID], *, dry_run: bool) -> AsyncIterator[list[Difference]]:
-        """What differed, for each of these drafts as it is done. A dry run folds, sends and captures nothing."""
+        """What differed, for each of these drafts as it is done. A dry run folds, sends and captures nothing.
+
+        A draft that cannot be examined is told by its id, and keeps nobody from examining the others.
+        """
         at_a_time: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_A_TIME))
 
         async def examined(draft_id: UUID) -> list[Difference]:
-            row = await self._store.drafts.get(draft_id)
-            assert row is not None, "drafts are never deleted"
-            async with at_a_time[row.draft.gateway]:
-                return await self._examined(draft_id, dry_run=dry_run)
+            gateway = "–"
+            try:
+                gateway = (await self._row(draft_id)).draft.gateway
+                async with at_a_time[gateway]:
+                    return await self._examined(draft_id, dry_run=dry_run)
+            except Exception as error:  # noqa: BLE001  whatever it was, the others are examined
+                name = type(error).__name__
+                _log.error("not_reconciled", draft_id=str(draft_id), error=name)
+                return [Difference(draft_id, gateway, "answer", "–", name, NOT_EXAMINED)]
 
         for start in range(0, len(draft_ids), AHEAD):
             tasks = [asyncio.create_task(examined(draft_id)) for draft_id in draft_ids[start : start + AHEAD]]
@@ -127,8 +150,9 @@ class Reconciler:
         draft = row.draft
         if draft.state is State.PENDING and draft.in_doubt and draft.expires_at > self._clock.now():
             claim = uuid4()
-            claimed = await self._store.drafts.claim_again(draft.id, row.version, claim)
-            row = row if claimed is None else await self._registrar.register(claimed, claim)
+            with deadline(PSP_SECONDS):  # begun before the claim, as for a request
+                claimed = await self._store.drafts.claim_again(draft.id, row.version, claim)
+                row = row if claimed is None else await self._registrar.register(claimed, claim)
         if row.draft.capture_due:
             row = await self._collector.capture(row)
         for _ in range(2):  # sent, and found out about where the answer to that was lost
@@ -171,10 +195,8 @@ def _contradictions(draft: PaymentDraft, found: Lookup, total: int | None) -> li
     unflagged = msgspec.structs.replace(draft, needs_review=False)
     for event, outcome in outcomes_of(unflagged, found.events, source="lookup"):
         if outcome.verdict is Verdict.REVIEW:
-            theirs = (
-                event.kind if event.amount is None else f"{event.kind} {event.amount.major} {event.amount.currency}"
-            )
-            differences.append(_difference(draft, outcome.review_reason or "", draft.state, theirs, FOR_A_PERSON))
+            reason = outcome.review_reason or ""
+            differences.append(_difference(draft, reason, draft.state, _named(event), FOR_A_PERSON))
     return differences
 
 
@@ -200,6 +222,10 @@ def _left(after: PaymentDraft, found: Lookup) -> list[Difference]:
     differences = []
     if after.state is State.PENDING and after.in_doubt:
         differences.append(_difference(after, "registration", "in doubt", found.standing, LATER))
+    for event in found.events:
+        kept = event.amount
+        if event.kind is Kind.REFUND_FAILED and kept is not None and kept.amount_minor < after.refunded_minor:
+            differences.append(_difference(after, "refunded_minor", after.refunded_minor, kept.amount_minor, LATER))
     if after.state is State.AWAITING_USER_ACTION and found.standing is Standing.UNKNOWN:
         differences.append(_difference(after, "state", after.state, found.standing, LATER))
     if after.capture_due:
@@ -221,6 +247,16 @@ def _refunding(draft: PaymentDraft, before: Refund | None, after: Refund | None)
 
 def _difference(draft: PaymentDraft, field: str, ours: object, theirs: object, done: str) -> Difference:
     return Difference(draft.id, draft.gateway, field, _shown(ours), _shown(theirs), done)
+
+
+def _named(event: GatewayEvent) -> str:
+    """A fact, in a few words."""
+    return event.kind if event.amount is None else f"{event.kind} {event.amount.major} {event.amount.currency}"
+
+
+def _wanted(waiting: Unmatched) -> str:
+    """What becomes of a fact without a draft: tried again, and after a week somebody must look."""
+    return FOR_A_PERSON if waiting.old else LATER
 
 
 def _shown(value: object) -> str:

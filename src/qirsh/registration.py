@@ -161,9 +161,6 @@ class Registrar:
             # What became of that is for its own row to find out, and no surprise to anybody.
             events = [event for event in events if not is_unmeasured(event)]
         after = await self.believe(row, events, source="lookup") if events else row
-        if after.version > row.version + 1 and any(event.kind in _REFUND_STATES for event in events):
-            # Somebody moved the row while we asked, so what we heard of refunds may be older than what it counts.
-            await self._store.drafts.stage_lookup(self._store.pool, row.draft.id, None)
         return Asked(found.standing, after, unmeasured=unmeasured)
 
     async def believe(self, row: Row, events: Sequence[GatewayEvent], *, source: Source) -> Row:
@@ -225,7 +222,7 @@ class Registrar:
                 with self._breakers[name].guarding(repeats=row.draft.in_doubt):
                     registration = await self._gateways[name].register(row.draft, key=psp_key(row.draft))
             except GatewayRejected as error:
-                return await self._fold(row, [_refused(row.draft, error)], source="initiate", release=claim)
+                return await self._refuse(row, claim, error)
             except GatewayUnavailable as error:
                 unavailable = error
                 if row.draft.in_doubt:
@@ -236,6 +233,20 @@ class Registrar:
                 row, [_registered(row.draft, registration, claim)], source="initiate", release=claim
             )
         raise unavailable
+
+    async def _refuse(self, row: Row, claim: UUID, error: GatewayRejected) -> Row:
+        """Fold a PSP's refusal, which ends the draft only as it was read.
+
+        Whoever moved it meanwhile may have made it payable: a claim that lapsed is taken over, and some PSPs refuse
+        the second of two equal registrations.
+
+        Raises:
+            GatewayOutcomeUnknown: the draft moved, and is still pending.
+        """
+        after = await self._fold(row, [_refused(row.draft, error)], source="initiate", release=claim, unmoved=True)
+        if after.draft.state is State.PENDING:
+            raise GatewayOutcomeUnknown("The PSP refused a draft that somebody else is at.") from error
+        return after
 
     def _refuse_late_repeat(self, draft: PaymentDraft) -> None:
         """Where only the PSP's key keeps a repeat from registering twice, none is sent once the key is forgotten.

@@ -538,7 +538,9 @@ async def test_a_row_that_moved_since_it_was_read_is_folded_under_its_lock(datab
         row = await fold(read, [registered("order-1")], source="initiate", release=CLAIMED)
 
         assert (row.draft.state, row.draft.transaction_reference_id) == (State.COMPLETED, "order-1")
-        assert row == await row_of(store, draft)
+        stored = await row_of(store, draft)
+        assert (row.draft, row.claimed_by) == (stored.draft, None)
+        assert (row.version, stored.version) == (read.version + 1, read.version + 2)  # the webhook has the last word
         assert [entry["verdict"] for entry in await store.drafts.journal(draft.id)] == ["applied", "stale"]
 
 
@@ -564,8 +566,8 @@ async def test_an_action_that_a_column_does_not_take_is_returned_as_it_is_stored
         assert row == await row_of(store, draft)
 
 
-async def test_a_look_up_that_tells_nothing_new_returns_the_row_as_it_is(database_url: str) -> None:
-    """Who asked about a pending draft must see that a webhook has completed it meanwhile."""
+async def test_a_look_up_that_tells_nothing_new_returns_the_draft_as_it_is(database_url: str) -> None:
+    """Who asked about a pending draft must see that a webhook has completed it meanwhile, and not speak after it."""
     async with folding(database_url) as (fold, store):
         draft = await awaiting(fold, store, "order-1")
         read = await row_of(store, draft)
@@ -573,8 +575,10 @@ async def test_a_look_up_that_tells_nothing_new_returns_the_row_as_it_is(databas
 
         row = await fold(read, [registered("order-1")], source="lookup")
 
-        assert row == await row_of(store, draft)
+        stored = await row_of(store, draft)
+        assert row.draft == stored.draft
         assert row.draft.state is State.COMPLETED
+        assert (row.version, stored.version) == (read.version, read.version + 1)
 
 
 async def test_a_sweep_takes_only_rows_of_gateways_it_has(database_url: str) -> None:

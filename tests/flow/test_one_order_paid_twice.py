@@ -54,8 +54,8 @@ async def test_the_second_payment_of_an_order_completes_is_flagged_and_names_the
 
     paid = {draft_id: await world.payment(draft_id) for draft_id in (first, second)}
     assert [one["needs_review"] for one in paid.values()] == [False, True]
-    (completed,) = (one for one in paid[second]["journal"] if one["state"] == "completed" and one["verdict"] == "applied")
-    assert completed["review_reason"] == "order_paid_twice"
+    told = [(one["verdict"], one["review_reason"]) for one in paid[second]["journal"]]
+    assert ("applied", "order_paid_twice") in told
     assert [one["duplicate_of"] for one in paid[second]["fulfilments"]] == [first]
     assert "duplicate_of" not in await announced(world, first)
     assert (await announced(world, second))["duplicate_of"] == first

@@ -8,39 +8,20 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import pytest
+from flow_bench import AMOUNT, PSP, Bench, Scripted, bench_over
 
-from qirsh.actions import RedirectUrl
-from qirsh.catalog import Product
-from qirsh.clock import Clock
-from qirsh.draft import DraftRequest, GatewayEvent, Kind, PaymentDraft
+from qirsh.draft import GatewayEvent, Kind
 from qirsh.errors import GatewayOutcomeUnknown, GatewayUnavailable
-from qirsh.gateways.base import (
-    Delivery,
-    Hint,
-    Lookup,
-    Profile,
-    RefundOrder,
-    Registration,
-    SignaturePlace,
-    Standing,
-)
+from qirsh.gateways.base import Standing
 from qirsh.methods import Method
-from qirsh.money import Money
-from qirsh.payments import Payments
-from qirsh.routing import PaymentMethodRouter
-from qirsh.store.connection import Pool, connect_pool
-from qirsh.store.store import Store
 from qirsh.work.lookup import look_up
 from qirsh.work.refund import advance
 from qirsh.work.unmatched import join
 from qirsh.work.worker import LEASE
 
-PSP: Final = "scripted"
-AMOUNT: Final = Money(30_000, "EGP")
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 MINUTE: Final = timedelta(minutes=1)
@@ -49,135 +30,6 @@ AT_ITS_END: Final = "at its end"
 """When the draft expires, by the minute."""
 
 Wait = timedelta | Literal["at its end"] | None
-Books = Standing | type[Exception]
-
-
-@dataclass
-class Scripted:
-    """A PSP that says what it is told to say, for ever the last of it."""
-
-    looks: Sequence[Books] = (Standing.OPEN,)
-    captures: type[Exception] | None = GatewayOutcomeUnknown
-    registers: type[Exception] | None = None
-    refunds: type[Exception] | None = GatewayOutcomeUnknown
-    keyed: bool = True
-    approved: bool = False
-    paid: bool = False
-    asked: int = 0
-    cancelled: int = 0
-
-    @property
-    def profile(self) -> Profile:
-        """Cards for an hour and kiosks for two days, in pounds."""
-        return Profile(
-            name=PSP,
-            methods=frozenset({Method.CARD, Method.KIOSK}),
-            currencies=frozenset({"EGP"}),
-            signature_place=SignaturePlace("header", "scripted-signature"),
-            found_by="merchant_reference",
-            idempotent_for=MappingProxyType({"refund": timedelta(hours=3)} if self.keyed else {}),
-            partial_refunds=True,
-            shows_refunds=False,
-        )
-
-    async def register(self, draft: PaymentDraft, *, key: str) -> Registration:  # noqa: ARG002  the protocol's
-        """Register, or fail."""
-        if self.registers is not None:
-            raise self.registers
-        return Registration(f"order-{draft.id}", RedirectUrl("https://psp.example/pay", "redirect"))
-
-    async def lookup(self, draft: PaymentDraft) -> Lookup:
-        """The next of what it says."""
-        says = self.looks[min(self.asked, len(self.looks) - 1)]
-        self.asked += 1
-        if isinstance(says, type):
-            raise says
-        if self.paid:
-            return Lookup(Standing.CLOSED, [self.event(draft, Kind.PAID)])
-        return Lookup(says, [self.event(draft, Kind.APPROVED)] if self.approved else [])
-
-    async def capture(self, draft: PaymentDraft, *, key: str) -> Sequence[GatewayEvent]:  # noqa: ARG002  as above
-        """Not known, or not yet."""
-        if self.captures is not None:
-            raise self.captures
-        self.approved = False
-        return []
-
-    async def refund(self, order: RefundOrder, *, key: str) -> Sequence[GatewayEvent]:  # noqa: ARG002  as above
-        """Not sent, not known, or taken and not done."""
-        if self.refunds is not None:
-            raise self.refunds
-        return []
-
-    async def cancel(self, draft: PaymentDraft) -> None:  # noqa: ARG002  as above
-        """It has heard, and still calls it payable."""
-        self.cancelled += 1
-
-    async def read_webhook(self, delivery: Delivery) -> Sequence[GatewayEvent | Hint]:
-        """Nothing is delivered here."""
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        """Nothing to close."""
-
-    @staticmethod
-    def event(draft: PaymentDraft, kind: Kind) -> GatewayEvent:
-        """A fact about a draft."""
-        return GatewayEvent(
-            kind=kind,
-            gateway=PSP,
-            event_id=f"{kind}-{draft.id}",
-            draft_id=draft.id,
-            amount=AMOUNT if kind is Kind.PAID else None,
-            payment_reference=f"payment-{draft.id}" if kind is Kind.PAID else None,
-        )
-
-
-class Nobody:
-    """Whom a change is told: the sweep here runs when the test says so."""
-
-    def draft(self, draft_id: uuid.UUID) -> None:
-        """Nobody waits."""
-
-    def due(self) -> None:
-        """Nobody sleeps."""
-
-
-@dataclass
-class Bench:
-    """The verbs and the worker's handlers, over one database and one PSP."""
-
-    store: Store
-    payments: Payments
-    clock: Clock
-    psp: Scripted
-
-    async def draft(self, method: Method = Method.CARD) -> uuid.UUID:
-        """A new draft; whatever its registration came to."""
-        request = DraftRequest(product_id="tshirt", amount="300", method=method, currency="EGP")
-        key = str(uuid.uuid4())
-        try:
-            await self.payments.initiate(request, key=key, fingerprint=b"f" * 32, admit=admit)
-        except GatewayUnavailable:
-            assert self.psp.registers is GatewayUnavailable
-        found: uuid.UUID = await self.value("SELECT id FROM payment_drafts WHERE idempotency_key = $1", key)
-        return found
-
-    async def paid(self) -> uuid.UUID:
-        """A draft that was paid, and of which nobody hears by itself."""
-        draft_id = await self.draft()
-        self.psp.paid = True
-        await self.payments.reconciler.reconcile(draft_id)
-        return draft_id
-
-    async def value(self, query: str, *values: object) -> Any:
-        """Ask the database."""
-        return await self.store.pool.fetchval(query, *values)
-
-    async def now(self) -> datetime:
-        """The time that the rows are compared with."""
-        moment: datetime = await self.value("SELECT now() + $1::interval", self.clock.offset)
-        return moment
 
 
 @dataclass
@@ -191,21 +43,11 @@ class Work:
     """Before the row was last written."""
 
 
-async def admit() -> None:
-    """There is room for everybody."""
-
-
 @pytest.fixture
 async def bench(database_url: str) -> AsyncIterator[Bench]:
     """A bench over a database of the test's own."""
-    psp, clock, pool = Scripted(), Clock(), Pool(await connect_pool(database_url))
-    store = Store(pool, clock)
-    await store.products.put(Product("tshirt", {"en": "T-shirt"}, {"EGP": 30_000}, purchasable=True))
-    router = PaymentMethodRouter([psp.profile], {method: {"EGP": (PSP,)} for method in (Method.CARD, Method.KIOSK)})
-    try:
-        yield Bench(store, Payments(store, {PSP: psp}, router, clock, Nobody()), clock, psp)
-    finally:
-        await pool.aclose()
+    async with bench_over(database_url) as ready:
+        yield ready
 
 
 async def a_draft(bench: Bench, method: Method = Method.CARD) -> Work:
@@ -299,7 +141,8 @@ SCHEDULES: Final = {
         Scripted(),
         [FIRST, 10 * MINUTE, HOUR, 6 * HOUR, DAY, AT_ITS_END, HOUR, DAY, 7 * DAY, NEVER],
         "failed expired",
-        cancelled=1,
+        asked=12,  # each time that it is still payable it is withdrawn once more, and looked at after that
+        cancelled=4,
     ),
     "waits, an hour": Schedule(
         a_draft,

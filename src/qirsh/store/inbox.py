@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from qirsh.clock import Clock
@@ -107,9 +108,14 @@ class Inbox:
         record = await self._pool.fetchrow(
             SQL["unmatched_by_id"], unmatched_id, self._clock.offset, UNMATCHED_FLAGGED_AFTER
         )
-        if record is None:
-            return None
-        return Unmatched(event_of(record["fact"]), record["attempts"], record["version"], record["old"])
+        return None if record is None else _unmatched(record)
+
+    async def waiting(self) -> list[Unmatched]:
+        """Facts that have waited for their draft longer than one may take to appear, oldest first."""
+        records = await self._pool.fetch(
+            SQL["unmatched_waiting"], self._clock.offset, UNMATCHED_FLAGGED_AFTER, len(UNMATCHED)
+        )
+        return [_unmatched(record) for record in records]
 
     async def forget_unmatched(self, unmatched_id: UUID) -> None:
         """The fact found its draft."""
@@ -122,3 +128,7 @@ class Inbox:
         await self._pool.execute(
             SQL["reschedule_unmatched"], unmatched_id, version, self._clock.offset, check_in, flagged
         )
+
+
+def _unmatched(record: asyncpg.Record) -> Unmatched:
+    return Unmatched(event_of(record["fact"]), record["attempts"], record["version"], record["old"])

@@ -114,6 +114,17 @@ WITH draft AS (
     now() + $16, now() + $16
   FROM draft WHERE $24::uuid IS NOT NULL
   ON CONFLICT (draft_id, draft_version) DO NOTHING
+), vacated AS (
+  -- An order whose money is all gone again can be paid anew: whoever holds it as its first payment lets go of it.
+  UPDATE fulfilments f SET order_reference = NULL FROM draft
+  WHERE $3 IN ('refunded', 'failed') AND f.order_reference = draft.order_reference AND f.duplicate_of IS NULL
+    AND NOT EXISTS (SELECT FROM payment_drafts d
+      WHERE d.order_reference = draft.order_reference AND d.id <> $1 AND d.state IN ('completed', 'partially_refunded'))
+), held AS (
+  -- A refund that failed after all: the order is paid by this draft again, unless another one paid it meanwhile.
+  UPDATE fulfilments f SET order_reference = draft.order_reference FROM draft
+  WHERE $3 IN ('completed', 'partially_refunded') AND NOT $33 AND f.draft_id = $1 AND f.kind = 'payment.completed'
+    AND f.order_reference IS NULL AND draft.order_reference IS NOT NULL
 ), refunded AS (
   INSERT INTO fulfilments (id, draft_id, kind, draft_version, created_at, next_check_at)
   SELECT $32, $1, 'payment.refunded', draft.version, now() + $16, now() + $16 FROM draft WHERE $32::uuid IS NOT NULL
@@ -132,10 +143,12 @@ SELECT EXISTS (SELECT FROM payment_drafts
 
 -- name: stage_siblings
 -- Nobody waits for a row that somebody else holds, as two siblings that were paid at once would for the others': such
--- a row is looked at when its own time comes.
+-- a row is looked at when its own time comes. One that has ended and is asked about still may be payable at its PSP.
 UPDATE payment_drafts SET next_check_at = now() + $3, version = version + 1
 WHERE id IN (SELECT id FROM payment_drafts
-  WHERE order_reference = $1 AND id <> $2 AND state IN ('pending', 'awaiting_user_action') FOR UPDATE SKIP LOCKED);
+  WHERE order_reference = $1 AND id <> $2
+    AND (state IN ('pending', 'awaiting_user_action') OR state = 'failed' AND next_check_at IS NOT NULL)
+  FOR UPDATE SKIP LOCKED);
 
 -- name: reschedule_draft
 -- A look-up's last word, fenced: whoever moved the draft meanwhile has set its next check already.
@@ -172,6 +185,10 @@ VALUES ($1, $2, $3, $4, now() + $5, now() + $5 + $6::interval) ON CONFLICT (gate
 
 -- name: unmatched_by_id
 SELECT fact, attempts, version, received_at < now() + $2 - $3::interval AS old FROM unmatched_events WHERE id = $1;
+
+-- name: unmatched_waiting
+SELECT fact, attempts, version, received_at < now() + $1 - $2::interval AS old FROM unmatched_events
+WHERE attempts >= $3 ORDER BY id;
 
 -- name: forget_unmatched
 DELETE FROM unmatched_events WHERE id = $1;

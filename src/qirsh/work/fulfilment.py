@@ -21,6 +21,7 @@ import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
+from qirsh.draft import State
 from qirsh.fault_points import Step, reached
 from qirsh.metrics import FULFILMENTS
 from qirsh.money import Money
@@ -86,6 +87,10 @@ class _Refusal:
     not_within: timedelta = timedelta(0)
 
 
+PAYMENT_GONE: Final = _Refusal("payment_gone", gone=True)
+"""A person accepted that the money is lost again before the shop took the news of it: nothing is to be delivered."""
+
+
 class Announcer:
     """Tells the shop, at its address and in this process, of what was paid and what went back."""
 
@@ -111,11 +116,14 @@ class Announcer:
         if due.waits:
             await store.fulfilments.put_off(fulfilment_id, version, BEHIND)
             return
-        if due.kind == "payment.completed" and not due.attempts:
-            await store.orders.stage_siblings(due.row.draft)
-        reached(Step.FULFILMENT_LEASED)
-        refusal = await self._tell(_announcement(due))
-        reached(Step.FULFILMENT_POSTED)
+        if due.kind == "payment.completed" and due.row.draft.state is State.FAILED:
+            refusal: _Refusal | None = PAYMENT_GONE
+        else:
+            if due.kind == "payment.completed" and not due.attempts:
+                await store.orders.stage_siblings(due.row.draft)
+            reached(Step.FULFILMENT_LEASED)
+            refusal = await self._tell(_announcement(due))
+            reached(Step.FULFILMENT_POSTED)
         told = {"draft_id": str(due.row.draft.id), "fulfilment_id": str(fulfilment_id), "type": due.kind}
         if refusal is None:
             await store.fulfilments.delivered(fulfilment_id, version)

@@ -9,8 +9,9 @@ import structlog
 
 from qirsh.draft import DeclineCode, GatewayEvent, Kind, PaymentDraft, State
 from qirsh.errors import GatewayError
-from qirsh.gateways.base import Standing
+from qirsh.gateways.base import Standing, deadline
 from qirsh.payments import Payments
+from qirsh.registration import PSP_SECONDS
 from qirsh.store.drafts import Keep
 from qirsh.store.rows import Row
 from qirsh.store.store import Store
@@ -40,7 +41,8 @@ async def look_up(payments: Payments, store: Store, draft_id: UUID, version: int
         if row.draft.capture_due and row.draft.transaction_reference_id is not None:
             await _collect(payments, store, row)
         elif row.draft.state is State.PENDING:
-            await _finish(payments, store, row, expired=expired)
+            with deadline(PSP_SECONDS):  # begun before the claim, as for a request
+                await _finish(payments, store, row, expired=expired)
         else:
             await _ask(payments, store, row, expired=expired)
     except GatewayError as error:
@@ -102,14 +104,20 @@ async def _ask(payments: Payments, store: Store, row: Row, *, expired: bool) -> 
             return
         await _end(payments, row, standing, DeclineCode.EXPIRED)
         return
-    open_still = draft.state is State.AWAITING_USER_ACTION and standing is Standing.OPEN
-    if open_still and await store.orders.is_paid(draft):
+    if standing is Standing.OPEN and await _is_unwanted(store, draft):
         standing, row = await _withdraw(payments, row)
     await store.drafts.reschedule(draft.id, row.version, _next(row, standing))
 
 
+async def _is_unwanted(store: Store, draft: PaymentDraft) -> bool:
+    """Whether nobody should pay this draft any more: it has ended here, or its order is paid already."""
+    if draft.state is State.FAILED:
+        return True  # it was to be withdrawn when it ended, and that call was lost
+    return draft.state is State.AWAITING_USER_ACTION and await store.orders.is_paid(draft)
+
+
 async def _withdraw(payments: Payments, row: Row) -> tuple[Standing, Row]:
-    """Nobody should pay for an order that is paid already. Whether that is prevented, the PSP says."""
+    """End a reference that is still payable. Whether that worked, the PSP says."""
     if not await payments.registrar.cancel(row.draft):
         return Standing.OPEN, row
     asked = await payments.registrar.asked(row)

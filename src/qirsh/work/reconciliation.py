@@ -10,8 +10,8 @@ from uuid import UUID
 import structlog
 
 from qirsh.clock import Clock
-from qirsh.metrics import RECONCILIATION_DIFFERENCES, RECONCILIATION_FOLDED
-from qirsh.reconciliation import Difference, Reconciler
+from qirsh.metrics import RECONCILED_AT, RECONCILIATION_DIFFERENCES, RECONCILIATION_FOLDED
+from qirsh.reconciliation import NOT_EXAMINED, Difference, Reconciler
 
 PAID_WITHIN: Final = timedelta(days=2)
 """What is paid and has not moved for longer is not asked about: there may be millions."""
@@ -27,29 +27,21 @@ async def reconcile(reconciler: Reconciler, clock: Clock) -> None:
     A payment that cannot be examined is told by its id, and keeps nobody from examining the others.
     """
     draft_ids = await reconciler.unsettled(clock.now() - PAID_WITHIN)
-    found: list[Difference] = []
-    broken = 0
+    found = await reconciler.without_draft()
     for start in range(0, len(draft_ids), AT_A_TIME):
         some = draft_ids[start : start + AT_A_TIME]
         for differences in await asyncio.gather(*(_examined(reconciler, draft_id) for draft_id in some)):
-            if differences is None:
-                broken += 1
-            else:
-                found += differences
-    _tell(len(draft_ids), found, broken)
+            found += differences
+    _tell(len(draft_ids), found)
+    RECONCILED_AT.set(clock.now().timestamp())
 
 
-async def _examined(reconciler: Reconciler, draft_id: UUID) -> list[Difference] | None:
-    """What differed about one draft; None where that could not be found out for a reason of ours."""
-    try:
-        return [one async for batch in reconciler.differences([draft_id], dry_run=False) for one in batch]
-    except Exception as error:  # noqa: BLE001  whatever it was, the others are examined
-        _log.error("not_reconciled", draft_id=str(draft_id), error=type(error).__name__)
-        return None
+async def _examined(reconciler: Reconciler, draft_id: UUID) -> list[Difference]:
+    return [one async for batch in reconciler.differences([draft_id], dry_run=False) for one in batch]
 
 
-def _tell(examined: int, found: Sequence[Difference], broken: int) -> None:
-    """In one line, and as metrics. The gauge tells of this run alone."""
+def _tell(examined: int, found: Sequence[Difference]) -> None:
+    """In one line, and as metrics. The gauges tell of this run alone."""
     folded = Counter(_field(one) for one in found if not one.stays)
     for field, count in folded.items():
         RECONCILIATION_FOLDED.labels(field).inc(count)
@@ -57,14 +49,13 @@ def _tell(examined: int, found: Sequence[Difference], broken: int) -> None:
     RECONCILIATION_DIFFERENCES.clear()
     for (field, done), count in stays.items():
         RECONCILIATION_DIFFERENCES.labels(field, done).set(count)
-    RECONCILIATION_DIFFERENCES.labels("answer", "not examined").set(broken)
-    say = _log.warning if stays or broken else _log.info
+    say = _log.warning if stays else _log.info
     say(
         "reconciled",
         examined=examined,
         folded=dict(folded),
         stays={f"{field}: {done}": count for (field, done), count in stays.items()},
-        not_examined=broken,
+        not_examined=sum(one.done == NOT_EXAMINED for one in found),
     )
 
 
