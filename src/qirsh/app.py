@@ -1,20 +1,19 @@
 """The composition root: from settings to a running server or worker. Imports everything; nobody imports it."""
 
 import asyncio
-import json
-import logging
-import sys
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
-import msgspec
 import structlog
 
+from qirsh import fault_points
 from qirsh.clock import Clock
+from qirsh.database import database
 from qirsh.errors import GatewayError
 from qirsh.gateways.base import Gateway, Surroundings
 from qirsh.gateways.http import Effect, PspClient
@@ -23,9 +22,11 @@ from qirsh.metrics import CLOCK_OFFSET
 from qirsh.payments import Payments
 from qirsh.retention import daily
 from qirsh.routing import PaymentMethodRouter
-from qirsh.settings import Settings
+from qirsh.settings import ConfigurationError, Settings
 from qirsh.store.changes import Publisher, Watch
+from qirsh.store.checkup import check_up
 from qirsh.store.connection import Pool, connect_pool
+from qirsh.store.migrate import MigrationError
 from qirsh.store.store import Store
 from qirsh.work import handlers
 from qirsh.work.fulfilment import Announcer
@@ -34,8 +35,6 @@ from qirsh.work.worker import Worker
 
 FOLLOW_SECONDS: Final = 0.25
 """How far behind the sandbox's clock `qirsh dev` and the tests may be."""
-
-_JSON: Final = msgspec.json.Encoder(enc_hook=repr)
 
 _log = structlog.get_logger("qirsh.app")
 
@@ -93,31 +92,28 @@ async def running(settings: Settings, database_url: str) -> AsyncIterator[Servic
         yield Services(settings, database_url, clock, store, gateways, router, payments, watch, worker)
 
 
-def configure_logging(*, pretty: bool = False) -> None:
-    """One JSON object a line on stderr; lines for people where a person watches."""
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
-    # asyncpg prints traces of lost connections; we say it ourselves, in one line.
-    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if pretty else _json_line,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if pretty else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
-        if pretty
-        else structlog.BytesLoggerFactory(sys.stderr.buffer),
-        cache_logger_on_first_use=True,
-    )
+@asynccontextmanager
+async def connected(settings: Settings, data_dir: Path) -> AsyncIterator[Services]:
+    """What a command needs that asks and ends, without a worker.
+
+    Raises:
+        MigrationError: the database is not of this release.
+    """
+    async with database(settings, data_dir) as url:
+        if missing := (await check_up(url)).missing:
+            raise MigrationError(f"The database is not migrated ({', '.join(missing)}): run `qirsh migrate`.")
+        async with running(settings, url) as services:
+            yield services
 
 
-def _json_line(_logger: object, _level: str, event: MutableMapping[str, Any]) -> bytes:
-    """One line. What msgspec does not take, such as half a surrogate pair in a path, must not fail who logs it."""
-    try:
-        return _JSON.encode(event)
-    except UnicodeError:
-        return json.dumps(event, default=repr).encode()
+def refuse_fault_points(settings: Settings) -> None:
+    """Nothing may be registered to fail where real money moves.
+
+    Raises:
+        ConfigurationError: something is.
+    """
+    if not settings.dev and (steps := fault_points.registered()):
+        raise ConfigurationError(f"Fault points are registered ({', '.join(sorted(steps))}): they are for tests alone.")
 
 
 def _background(stack: AsyncExitStack, work: object) -> None:

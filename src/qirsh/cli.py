@@ -1,4 +1,7 @@
-"""The command line: `qirsh dev`, and the production parts one at a time."""
+"""The command line: `qirsh dev`, and the production parts one at a time.
+
+Each command imports what it does, so that none waits for what another needs: all of it takes a second to load.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -6,31 +9,22 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
-from rich.table import Table
 
-from qirsh import dev as whole
-from qirsh import server
-from qirsh.app import configure_logging
-from qirsh.doctor import Finding, Verdict, examine
-from qirsh.errors import GatewayMisconfigured
-from qirsh.journal import Discrepancy, Gap
-from qirsh.journal import verify as verify_journal
+from qirsh.garbage import begin
 from qirsh.kept import LEAST_DAYS
-from qirsh.reconciliation import Difference
-from qirsh.retention import Done, Pruned
-from qirsh.retention import prune as take_away
-from qirsh.settings import CONFIG_NAME, ConfigurationError, Settings, load
-from qirsh.store.cluster import EmbeddedPostgresError
-from qirsh.store.migrate import MigrationError
-from qirsh.store.migrate import migrate as apply_migrations
-from qirsh_sandbox import SandboxConfig
-from qirsh_sandbox import start as start_sandbox
+
+if TYPE_CHECKING:
+    from qirsh.dev import Addresses
+    from qirsh.doctor import Finding
+    from qirsh.journal import Discrepancy, Gap
+    from qirsh.reconciliation import Difference
+    from qirsh.retention import Pruned
+    from qirsh.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Qirsh: a payment server."
@@ -48,7 +42,7 @@ DATA_DIR: Final = Path(".qirsh")
 
 _TIMES: Final = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z")
 
-_COLOURS: Final = {Verdict.FINE: "green", Verdict.NOTE: "yellow", Verdict.WRONG: "bold red"}
+_COLOURS: Final = {"fine": "green", "note": "yellow", "wrong": "bold red"}
 
 _out = Console(highlight=False)
 _say = partial(_out.print, soft_wrap=True)  # addresses are not to be broken where output is piped
@@ -58,9 +52,13 @@ _err = Console(stderr=True, highlight=False)
 @app.command()
 def dev(port: Port = 8000, sandbox_port: Port = 8001, data_dir: DataDir = DATA_DIR) -> None:
     """Everything on this machine: database, sandbox PSPs, API, worker and a demo shop."""
+    from qirsh import dev as whole
+    from qirsh.logs import configure_logging
+    from qirsh.process import run
+
     configure_logging(pretty=True)
 
-    def ready(addresses: whole.Addresses) -> None:
+    def ready(addresses: "Addresses") -> None:
         _say(f"[bold]Qirsh is ready.[/bold] Pay for something: [link]{addresses.shop}[/link]")
         _say(f"  API            {addresses.api}/api/payments/…   (OpenAPI: {addresses.api}/openapi.json)")
         _say(f"  Sandbox PSPs   {addresses.sandbox}")
@@ -68,16 +66,20 @@ def dev(port: Port = 8000, sandbox_port: Port = 8001, data_dir: DataDir = DATA_D
         _say("Ctrl-C stops all of it; the next start finds today's data.")
 
     with _explained():
-        server.run(whole.dev(port, sandbox_port, data_dir.resolve(), ready))
+        run(whole.dev(port, sandbox_port, data_dir.resolve(), ready))
 
 
 @app.command()
 def serve(host: str = "127.0.0.1", port: AnyPort = 8000, data_dir: DataDir = DATA_DIR) -> None:
     """The HTTP API."""
+    from qirsh import server
+    from qirsh.logs import configure_logging
+    from qirsh.process import run
+
     configure_logging()
     with _explained():
         settings = _load(data_dir)
-        server.run(
+        run(
             server.serve(
                 settings,
                 data_dir.resolve(),
@@ -96,21 +98,27 @@ def worker(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Durable work: look-ups, late deliveries, fulfilments. Any number may run."""
+    from qirsh.logs import configure_logging
+    from qirsh.process import run
+    from qirsh.working import work
+
     configure_logging()
 
     def ready(bound: int | None) -> None:
         _say("ready" if bound is None else f"ready, metrics on http://127.0.0.1:{bound}/metrics")
 
     with _explained():
-        server.run(server.work(_load(data_dir), data_dir.resolve(), metrics_port, ready))
+        run(work(_load(data_dir), data_dir.resolve(), metrics_port, ready))
 
 
 @app.command()
 def migrate(data_dir: DataDir = DATA_DIR) -> None:
     """Bring the database's schema up to this release."""
+    from qirsh.database import database
+    from qirsh.store.migrate import migrate as apply_migrations
 
     async def main() -> None:
-        async with server.database(_load(data_dir), data_dir.resolve()) as url:
+        async with database(_load(data_dir), data_dir.resolve()) as url:
             applied = await apply_migrations(url)
         _say("\n".join(f"applied {name}" for name in applied) or "nothing to do")
 
@@ -121,9 +129,14 @@ def migrate(data_dir: DataDir = DATA_DIR) -> None:
 @app.command()
 def doctor(data_dir: DataDir = DATA_DIR) -> None:
     """What is wrong with this installation, and how to mend it. Exits with 1 when something is."""
+    from rich.table import Table
+
+    from qirsh.doctor import Verdict, examine
+    from qirsh.logs import configure_logging
+
     configure_logging(pretty=True)
 
-    async def main() -> list[Finding]:
+    async def main() -> "list[Finding]":
         return [finding async for finding in examine(data_dir.resolve())]
 
     findings = asyncio.run(main())
@@ -145,10 +158,13 @@ def reconcile(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Ask the PSPs about every payment that is not settled, due or not. Exits with 1 while something differs."""
+    from qirsh.app import connected
+    from qirsh.logs import configure_logging
+
     configure_logging(pretty=True)
 
-    async def main() -> list[Difference]:
-        async with server.connected(_load(data_dir), data_dir.resolve()) as services:
+    async def main() -> "list[Difference]":
+        async with connected(_load(data_dir), data_dir.resolve()) as services:
             reconciler = services.payments.reconciler
             paid_since = since and (since if since.tzinfo else since.replace(tzinfo=UTC))
             draft_ids = await reconciler.unsettled(paid_since)
@@ -165,10 +181,15 @@ def reconcile(
 @journal.command()
 def verify(data_dir: DataDir = DATA_DIR) -> None:
     """Rebuild each payment from its journal, and compare. Exits with 1 where one is not what its journal says."""
+    from qirsh.app import connected
+    from qirsh.journal import Discrepancy
+    from qirsh.journal import verify as verify_journal
+    from qirsh.logs import configure_logging
+
     configure_logging(pretty=True)
 
-    async def main() -> list[Discrepancy | Gap]:
-        async with server.connected(_load(data_dir), data_dir.resolve()) as services:
+    async def main() -> "list[Discrepancy | Gap]":
+        async with connected(_load(data_dir), data_dir.resolve()) as services:
             total = await services.store.listings.count_drafts()
             return await _gathered(verify_journal(services.store), "rebuilding", total)
 
@@ -193,13 +214,18 @@ def prune(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Drop the months of journal and deliveries that are older than is kept. Exits with 1 when one could not be."""
+    from qirsh.app import connected
+    from qirsh.logs import configure_logging
+    from qirsh.retention import Done
+    from qirsh.retention import prune as take_away
+
     configure_logging(pretty=True)
 
-    async def main() -> list[Pruned]:
+    async def main() -> "list[Pruned]":
         settings = _load(data_dir)
         days = {} if older_than is None else {"journal_days": older_than, "deliveries_days": older_than}
         kept = settings.retention.model_copy(update=days)
-        async with server.connected(settings, data_dir.resolve()) as services:
+        async with connected(settings, data_dir.resolve()) as services:
             return [one async for one in take_away(services.store, kept, dry_run=dry_run)]
 
     with _explained():
@@ -218,6 +244,9 @@ def sandbox(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """The fake PSPs alone."""
+    from qirsh.process import for_ever, run
+    from qirsh_sandbox import SandboxConfig
+    from qirsh_sandbox import start as start_sandbox
 
     async def main() -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -227,21 +256,24 @@ def sandbox(
         running = await start_sandbox(config)
         _say(f"sandbox ready on http://{host}:{running.port}")
         try:
-            await server.for_ever()
+            await for_ever()
         finally:
             await running.stop()
 
     with _explained():
-        server.run(main())
+        run(main())
 
 
 def main() -> None:
     """The `qirsh` command."""
+    begin()
     app()
 
 
 async def _gathered(batches: AsyncIterator[list[T]], doing: str, total: int) -> list[T]:
     """What each of so many payments brings, with a bar that says how far it is."""
+    from rich.progress import Progress
+
     gathered: list[T] = []
     with Progress(console=_err, transient=True, disable=not _err.is_terminal) as progress:
         task = progress.add_task(doing, total=total)
@@ -251,12 +283,14 @@ async def _gathered(batches: AsyncIterator[list[T]], doing: str, total: int) -> 
     return gathered
 
 
-def _told(one: Difference) -> tuple[str, ...]:
+def _told(one: "Difference") -> tuple[str, ...]:
     return str(one.draft_id or "–"), one.gateway, one.field, f"{one.ours} → {one.theirs}", one.done
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[tuple[str, ...]], nothing: str = "nothing differs") -> None:
     """A table of what was found, or a line that says that nothing was."""
+    from rich.table import Table
+
     if not rows:
         _say(nothing)
         return
@@ -266,7 +300,9 @@ def _print_table(columns: Sequence[str], rows: Sequence[tuple[str, ...]], nothin
     _out.print(table)
 
 
-def _load(data_dir: Path) -> Settings:
+def _load(data_dir: Path) -> "Settings":
+    from qirsh.settings import CONFIG_NAME, load
+
     return load(data_dir / CONFIG_NAME)
 
 
@@ -275,6 +311,17 @@ def _explained() -> Iterator[None]:
     """What the person at the terminal can mend is said in a sentence, not in a trace."""
     try:
         yield
-    except (ConfigurationError, EmbeddedPostgresError, GatewayMisconfigured, MigrationError, OSError) as error:
+    except Exception as error:
+        if not isinstance(error, _mendable()):
+            raise
         _err.print(f"[bold red]{type(error).__name__}[/bold red]: {escape(str(error))}")
         raise typer.Exit(1) from None
+
+
+def _mendable() -> tuple[type[Exception], ...]:
+    from qirsh.errors import GatewayMisconfigured
+    from qirsh.settings import ConfigurationError
+    from qirsh.store.cluster import EmbeddedPostgresError
+    from qirsh.store.migrate import MigrationError
+
+    return (ConfigurationError, EmbeddedPostgresError, GatewayMisconfigured, MigrationError, OSError)

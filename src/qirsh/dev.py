@@ -12,10 +12,13 @@ from typing import Final
 from qirsh.api.app import create_app
 from qirsh.app import running
 from qirsh.catalog import Product
+from qirsh.database import database
 from qirsh.demo.shop import demo_shop
-from qirsh.server import cached, database, for_ever, limiting, listening, working
+from qirsh.process import for_ever
+from qirsh.server import cached, limiting, listening
 from qirsh.settings import CONFIG_NAME, Settings, load, plain, write
 from qirsh.store.migrate import migrate
+from qirsh.working import working
 from qirsh_sandbox import SandboxConfig
 from qirsh_sandbox import credentials as sandbox_credentials
 from qirsh_sandbox import start as start_sandbox

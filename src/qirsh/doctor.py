@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from qirsh.api.limits import SHARED_SECONDS
 from qirsh.breaker import BreakerState
 from qirsh.clock import Clock
+from qirsh.database import database
 from qirsh.draft import DraftRequest, PaymentDraft
 from qirsh.errors import GatewayError, GatewayMisconfigured, GatewayUnavailable
 from qirsh.gateways.base import Gateway, Profile, Surroundings, deadline
@@ -26,7 +27,6 @@ from qirsh.gateways.http import PspClient
 from qirsh.gateways.registry import installed
 from qirsh.methods import Method
 from qirsh.money import Money
-from qirsh.server import database
 from qirsh.settings import CONFIG_NAME, ConfigurationError, Settings, load
 from qirsh.store.checkup import check_up
 from qirsh.store.cluster import EmbeddedPostgresError

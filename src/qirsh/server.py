@@ -1,32 +1,28 @@
-"""Running processes: the HTTP server and the worker until a signal, and `qirsh dev`, which is all of it at once."""
+"""`qirsh serve`: the HTTP API until a signal."""
 
 import asyncio
-import resource
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
-import uvloop
 from litestar import Litestar
-from litestar.stores.redis import RedisStore
-from prometheus_client import start_http_server
-from redis.asyncio import Redis
 
-from qirsh import fault_points
 from qirsh.api.app import create_app
 from qirsh.api.cache import AnswerCache, ProcessCache, SharedCache
 from qirsh.api.clients import Clients
 from qirsh.api.limits import Limits, ProcessCounter, SharedCounter
-from qirsh.app import Services, running
+from qirsh.app import refuse_fault_points, running
+from qirsh.database import database
 from qirsh.garbage import settle
-from qirsh.settings import ConfigurationError, Settings
-from qirsh.store.checkup import check_up
-from qirsh.store.embedded import EmbeddedPostgres
-from qirsh.store.migrate import MigrationError, migrate
+from qirsh.process import for_ever
+from qirsh.settings import Settings
+from qirsh.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 DRAIN_SECONDS: Final = 5
 """How long answers under way may take when the server stops; a claim that is cut off lapses by itself."""
@@ -39,21 +35,6 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-@asynccontextmanager
-async def database(settings: Settings, data_dir: Path) -> AsyncIterator[str]:
-    """The database's URL: the configured one, or the embedded PostgreSQL in the data dir, started when needed."""
-    if url := settings.database_url.get_secret_value():
-        yield url
-        return
-    embedded = EmbeddedPostgres(data_dir)
-    starting = asyncio.create_task(asyncio.to_thread(embedded.start))
-    try:
-        yield await asyncio.shield(starting)
-    finally:
-        await asyncio.wait({starting})  # a signal while it starts: what is half started must be stopped as well
-        await asyncio.to_thread(embedded.stop)
 
 
 @asynccontextmanager
@@ -99,11 +80,12 @@ async def listening(app: Litestar, host: str, port: int, trusted_proxies: Sequen
 @asynccontextmanager
 async def cached(settings: Settings) -> AsyncIterator[AnswerCache]:
     """The cache of finished answers: in Redis or Valkey when configured, in this process otherwise."""
-    url = settings.redis_url.get_secret_value()
-    if not url:
+    redis = _redis(settings)
+    if redis is None:
         yield ProcessCache()
         return
-    redis = Redis.from_url(url, socket_connect_timeout=1)
+    from litestar.stores.redis import RedisStore  # noqa: PLC0415  as in `_redis`
+
     try:
         yield SharedCache(RedisStore(redis, namespace="QIRSH"))
     finally:
@@ -113,8 +95,7 @@ async def cached(settings: Settings) -> AsyncIterator[AnswerCache]:
 @asynccontextmanager
 async def limiting(settings: Settings) -> AsyncIterator[Limits]:
     """The limits in force, counted in Redis or Valkey when configured, in this process otherwise."""
-    url = settings.redis_url.get_secret_value()
-    redis = Redis.from_url(url, socket_connect_timeout=1) if url else None
+    redis = _redis(settings)
     try:
         yield Limits(
             ProcessCounter() if redis is None else SharedCounter(redis),
@@ -130,7 +111,7 @@ async def limiting(settings: Settings) -> AsyncIterator[Limits]:
 
 async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready: Callable[[int], None]) -> None:
     """Serve HTTP until a signal."""
-    _refuse_fault_points(settings)
+    refuse_fault_points(settings)
     async with database(settings, data_dir) as url, cached(settings) as cache, limiting(settings) as limits:
         await migrate(url)
         app = create_app(settings, lambda: running(settings, url), cache, limits)
@@ -139,104 +120,14 @@ async def serve(settings: Settings, data_dir: Path, host: str, port: int, ready:
             await for_ever()
 
 
-async def work(
-    settings: Settings, data_dir: Path, metrics_port: int | None, ready: Callable[[int | None], None]
-) -> None:
-    """Do due work until a signal, and show its metrics to this machine where a port is named for them.
+def _redis(settings: Settings) -> "Redis | None":
+    """A client of the configured Redis or Valkey, if one is."""
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        return None
+    from redis.asyncio import Redis  # noqa: PLC0415  a tenth of a second, which most servers have no use for
 
-    Raises:
-        OSError: that port is taken.
-    """
-    _refuse_fault_points(settings)
-    async with database(settings, data_dir) as url:
-        await migrate(url)
-        with measured(metrics_port) as bound:
-            async with running(settings, url) as services, working(services):
-                ready(bound)
-                await for_ever()
-
-
-@contextmanager
-def measured(port: int | None) -> Iterator[int | None]:
-    """Metrics in Prometheus' text format, on loopback alone: a worker has no operator key to ask for.
-
-    Yields the port, which the system chooses when asked for port 0.
-
-    Raises:
-        OSError: the port is taken.
-    """
-    if port is None:
-        yield None
-        return
-    server, thread = start_http_server(port, "127.0.0.1")
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@asynccontextmanager
-async def connected(settings: Settings, data_dir: Path) -> AsyncIterator[Services]:
-    """What a command needs that asks and ends, without a worker.
-
-    Raises:
-        MigrationError: the database is not of this release.
-    """
-    async with database(settings, data_dir) as url:
-        if missing := (await check_up(url)).missing:
-            raise MigrationError(f"The database is not migrated ({', '.join(missing)}): run `qirsh migrate`.")
-        async with running(settings, url) as services:
-            yield services
-
-
-@asynccontextmanager
-async def working(services: Services) -> AsyncIterator[None]:
-    """The worker, running from here on."""
-    task = asyncio.create_task(services.worker.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-
-
-async def for_ever() -> None:
-    """Go on until a signal ends this process's main; everything around it is then closed in reverse."""
-    await asyncio.Event().wait()
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a process's main under uvloop until it ends or a signal comes, at whatever moment: also while it starts."""
-    _allow_many_connections()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_signal(main))
-
-
-async def _until_signal(main: Coroutine[Any, Any, None]) -> None:
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)  # a second one changes nothing: it is stopping already
-    task, stopped = asyncio.create_task(main), asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
-
-
-def _allow_many_connections() -> None:
-    """Use as many open files as the system lets this process have: each waiting client is one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS calls more than it gives "unlimited"
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _refuse_fault_points(settings: Settings) -> None:
-    """Nothing may be registered to fail where real money moves."""
-    if not settings.dev and (steps := fault_points.registered()):
-        raise ConfigurationError(f"Fault points are registered ({', '.join(sorted(steps))}): they are for tests alone.")
+    return Redis.from_url(url, socket_connect_timeout=1)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -24,6 +24,7 @@ AIOHTTP = {
 APP = {
     "qirsh.cli": "a command",
     "qirsh.server": "a command: `qirsh serve`",
+    "qirsh.working": "a command: `qirsh worker`",
     "qirsh.dev": "a command: `qirsh dev`",
 }
 ENVIRONMENT = {

@@ -10,8 +10,9 @@ from unit_support import SOURCE
 
 from qirsh import fault_points
 from qirsh.fault_points import Step
-from qirsh.server import serve, work
+from qirsh.server import serve
 from qirsh.settings import ConfigurationError, Settings
+from qirsh.working import work
 
 
 @pytest.fixture(autouse=True)

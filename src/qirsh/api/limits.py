@@ -10,16 +10,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import structlog
 from cachetools import TTLCache
-from redis.asyncio import Redis
 
 from qirsh.api.clients import Clients
 from qirsh.draft import DraftRequest
 from qirsh.errors import TooManyRequests
 from qirsh.methods import METHODS
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 ADDRESS_SECONDS: Final = 60
 PHONE_SECONDS: Final = 600
@@ -110,7 +112,7 @@ class ProcessCounter:
 class SharedCounter:
     """Counts in Redis or Valkey for several servers together. One that is slow, broken or gone has room for all."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: "Redis") -> None:
         """Count there; all uses of a request are one round trip."""
         self._script = redis.register_script(_TAKE)
         self._answers = True

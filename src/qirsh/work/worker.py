@@ -4,15 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID
 
 import msgspec
 import structlog
-from pgqueuer import PgQueuer
-from pgqueuer.db import AsyncpgDriver
-from pgqueuer.models import Job
-from pgqueuer.queries import Queries
 
 from qirsh.fault_points import Step, reached
 from qirsh.payments import Payments
@@ -24,6 +20,9 @@ from qirsh.work.fulfilment import Announcer
 from qirsh.work.lookup import look_up
 from qirsh.work.refund import advance
 from qirsh.work.unmatched import join
+
+if TYPE_CHECKING:
+    from pgqueuer.models import Job
 
 SWEEP_SECONDS: Final = 5.0
 """How late a due row may be found when no hint arrives."""
@@ -111,6 +110,8 @@ class Worker:
                 await asyncio.sleep(RESTART_SECONDS)
 
     async def _connected(self) -> None:
+        from pgqueuer import PgQueuer  # noqa: PLC0415  a server has a worker that it never runs, and this takes long
+
         await self._store.daily.plan(self._daily)
         pool = await connect_pool(self._database_url, min_size=2, max_size=4, search_path="pgqueuer, public")
         queue = PgQueuer.from_asyncpg_pool(pool)
@@ -142,6 +143,9 @@ class Worker:
 
     async def _sweep(self, pool: DriverPool) -> bool:
         """Lease what is due and enqueue it, in one transaction a kind; whether there may be more."""
+        from pgqueuer.db import AsyncpgDriver  # noqa: PLC0415  as above
+        from pgqueuer.queries import Queries  # noqa: PLC0415
+
         more = False
         for kind in self._kinds:
             async with pool.acquire() as connection, connection.transaction():
@@ -164,8 +168,8 @@ class Worker:
         return f"{kind}.{gateway}" if kind in _PER_GATEWAY else kind
 
 
-def _job(name: str, handler: Handler) -> Callable[[Job], Awaitable[None]]:
-    async def run(job: Job) -> None:
+def _job(name: str, handler: Handler) -> "Callable[[Job], Awaitable[None]]":
+    async def run(job: "Job") -> None:
         """Run one job. It never raises: PgQueuer would keep the exception's text, and our row knows when to retry."""
         ticket = msgspec.json.decode(job.payload or b"", type=Ticket)
         reached(Step.WORKER_TAKEN)
