@@ -7,8 +7,9 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import asyncpg
 import httpx
@@ -19,6 +20,9 @@ from judged import Judged, judged
 from qirsh.store.embedded import EmbeddedPostgres
 from qirsh.store.migrate import migrate
 from world import Cache, Process, Shop, World, free_port, shop_listening, system
+
+LAST_OF_A_DAY: Final = timedelta(seconds=45)
+"""Longer than what asks for such a day takes, and short beside the time that pytest gives it."""
 
 
 class NewDatabase(Protocol):
@@ -66,6 +70,16 @@ def new_database(cluster: str) -> NewDatabase:
 async def database_url(new_database: NewDatabase) -> str:
     """A migrated database of the test's own."""
     return await new_database()
+
+
+@pytest.fixture
+async def database_of_today(new_database: NewDatabase) -> str:
+    """A migrated database with the months of today, on a day that does not end before the test does."""
+    while (left := left_of_today()) < LAST_OF_A_DAY:  # noqa: ASYNC110  no event tells the time
+        await asyncio.sleep(left.total_seconds())
+    url = await new_database()
+    await migrate(url)  # what it is a copy of may have been made last month
+    return url
 
 
 @pytest.fixture
@@ -134,3 +148,9 @@ async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
         await client.aclose()
         process.process.send_signal(signal.SIGCONT)
         process.stop()
+
+
+def left_of_today() -> timedelta:
+    """How long it is until midnight."""
+    now = datetime.now(UTC)
+    return datetime.combine(now.date() + timedelta(days=1), time(), UTC) - now

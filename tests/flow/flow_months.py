@@ -15,13 +15,13 @@ _WHERE: Final = {
     "payment_events": "SELECT tableoid::regclass::text FROM payment_events WHERE id = $1",
     "webhook_deliveries": "SELECT tableoid::regclass::text FROM webhook_deliveries WHERE id = $1",
 }
-NOW: Final = datetime.now(UTC)
 UNPAID: Final = {"state": "pending", "transaction_reference_id": None, "payment_reference": None, "action": None}
 
 
 def first_day(months_ago: int) -> datetime:
     """Midnight at the beginning of a month; negative: of one to come."""
-    number = NOW.year * 12 + NOW.month - 1 - months_ago
+    now = datetime.now(UTC)
+    number = now.year * 12 + now.month - 1 - months_ago
     return datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
 
 
@@ -48,13 +48,18 @@ def id_at(moment: datetime) -> uuid.UUID:
 
 
 async def grow_old(connection: Connection, *months_ago: int) -> None:
-    """Let these months have been made, as by a server that has run for so long that its first partition is gone."""
+    """Let these months have been made, as by a server that has run for so long that its first partition is gone.
+
+    Where today is the last day of a month, that partition held the next month as well.
+    """
     for table in TABLES:
         await connection.execute(f"DROP TABLE {table}_first")
-        for one in {0, *months_ago}:
+        made = await partitions(connection, table)
+        for one in {0, -1, *months_ago}:
             begins, ends = (uuid.UUID(int=id_at(first_day(number)).int >> 80 << 80) for number in (one, one - 1))
             bounds = f"FROM ('{begins}') TO ('{ends}')"
-            await connection.execute(f"CREATE TABLE {name_of(table, one)} PARTITION OF {table} FOR VALUES {bounds}")
+            if (name := name_of(table, one)) not in made:
+                await connection.execute(f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES {bounds}")
 
 
 async def a_draft(connection: Connection, made: datetime, **columns: Any) -> uuid.UUID:

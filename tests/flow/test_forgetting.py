@@ -34,11 +34,11 @@ class Old:
 
 
 @pytest.fixture
-async def old(database_url: str) -> AsyncIterator[Old]:
+async def old(database_of_today: str) -> AsyncIterator[Old]:
     """Fifteen months."""
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_of_today)
     await grow_old(connection, *range(1, 16))
-    pool = Pool(await connect_pool(database_url, max_size=4))
+    pool = Pool(await connect_pool(database_of_today, max_size=4))
     try:
         yield Old(connection, Store(pool, Clock()))
     finally:

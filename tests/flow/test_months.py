@@ -32,9 +32,9 @@ FOLD_BEFORE = (
 
 
 @pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[Connection]:
+async def connection(database_of_today: str) -> AsyncIterator[Connection]:
     """A connection to a migrated database."""
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_of_today)
     yield connection
     await connection.close()
 
@@ -92,9 +92,9 @@ async def test_a_month_that_nobody_made_is_caught_by_the_default_partition(
     assert [record["id"] for record in found] == sorted([caught[0], *later])
 
 
-async def test_many_who_make_months_at_once_make_each_once(database_url: str) -> None:
+async def test_many_who_make_months_at_once_make_each_once(database_of_today: str) -> None:
     """Servers and workers all do it, without a lock of their own that a pooler could lose."""
-    connections = [await asyncpg.connect(database_url) for _ in range(8)]
+    connections = [await asyncpg.connect(database_of_today) for _ in range(8)]
     for table in TABLES:
         await connections[0].execute(f"DROP TABLE {name_of(table, -2)}, {name_of(table, -3)}")
 
@@ -105,32 +105,32 @@ async def test_many_who_make_months_at_once_make_each_once(database_url: str) ->
     )
     for connection in connections:
         await connection.close()
-    assert await deadlocks(database_url) == 0
+    assert await deadlocks(database_of_today) == 0
 
 
-async def test_a_server_starts_although_somebody_keeps_the_tables_locked(database_url: str) -> None:
+async def test_a_server_starts_although_somebody_keeps_the_tables_locked(database_of_today: str) -> None:
     """A backup may hold a lock for an hour; there are months left, and payments to take."""
-    holder, other = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+    holder, other = await asyncpg.connect(database_of_today), await asyncpg.connect(database_of_today)
     await other.execute(f"DROP TABLE {name_of('payment_events', -3)}")
     async with holder.transaction():
         await holder.execute("LOCK TABLE payment_drafts IN SHARE MODE")
         with pytest.raises(asyncpg.LockNotAvailableError):
             await make_ahead(other)
-        assert await migrate(database_url) == []
+        assert await migrate(database_of_today) == []
     assert name_of("payment_events", -3) not in await partitions(other, "payment_events")
 
-    await migrate(database_url)
+    await migrate(database_of_today)
 
     assert name_of("payment_events", -3) in await partitions(other, "payment_events")
     for connection in (holder, other):
         await connection.close()
 
 
-async def test_payments_go_on_while_months_are_made(database_url: str) -> None:
+async def test_payments_go_on_while_months_are_made(database_of_today: str) -> None:
     """Whoever folds holds the drafts' lock and wants the journal's; whoever makes months must not do the reverse."""
-    async with folding(database_url, connections=8) as (fold, store):
+    async with folding(database_of_today, connections=8) as (fold, store):
         drafts = [await awaiting(fold, store, f"order-{n}") for n in range(60)]
-        connection = await asyncpg.connect(database_url)
+        connection = await asyncpg.connect(database_of_today)
         for table in TABLES:
             await connection.execute(f"DROP TABLE {name_of(table, -2)}, {name_of(table, -3)}")
 
@@ -144,7 +144,7 @@ async def test_payments_go_on_while_months_are_made(database_url: str) -> None:
         assert {name_of("payment_events", one) for one in (-2, -3)} < await partitions(connection, "payment_events")
         assert {(await row_of(store, draft)).draft.state for draft in drafts} == {"completed"}
         await connection.close()
-    assert await deadlocks(database_url) == 0
+    assert await deadlocks(database_of_today) == 0
 
 
 async def test_the_migration_keeps_every_row_and_every_rule(empty_database_url: str) -> None:

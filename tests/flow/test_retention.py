@@ -53,13 +53,13 @@ class Old:
 
 
 @pytest.fixture
-async def old(database_url: str) -> AsyncIterator[Old]:
+async def old(database_of_today: str) -> AsyncIterator[Old]:
     """Fifteen months of journal and deliveries."""
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_of_today)
     await grow_old(connection, *range(1, 16))
-    pool = Pool(await connect_pool(database_url, max_size=4))
+    pool = Pool(await connect_pool(database_of_today, max_size=4))
     try:
-        yield Old(database_url, connection, Store(pool, Clock()))
+        yield Old(database_of_today, connection, Store(pool, Clock()))
     finally:
         await pool.aclose()
         await connection.close()
