@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from judged import Judged, judged
 from qirsh.store.embedded import EmbeddedPostgres
 from qirsh.store.migrate import migrate
-from world import Cache, Process, Shop, World, free_port, shop_listening, system
+from world import TLS, Cache, Process, Shop, World, free_port, shop_listening, system
 
 LAST_OF_A_DAY: Final = timedelta(seconds=45)
 """Longer than what asks for such a day takes, and short beside the time that pytest gives it."""
@@ -111,7 +111,7 @@ def running_world(scratch: Path, new_database: NewDatabase) -> Iterator[World]:
 @pytest.fixture
 async def world(running_world: World) -> AsyncIterator[World]:
     """The running world with no faults left over, its product as it was, and a client of the test's own."""
-    async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=400)) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=30, limits=httpx.Limits(max_connections=400)) as client:
         world = replace(running_world, client=client)
         await world.heal()
         await world.put_product("tshirt", prices={"EGP": "300.00", "USD": "10.00"})

@@ -32,6 +32,8 @@ QIRSH: Final = str(Path(sys.executable).with_name("qirsh"))
 OPERATOR_KEY: Final = "test-operator-key"
 FULFILMENT_SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 START_SECONDS: Final = 40.0
+TLS: Final = httpx.create_ssl_context()
+"""For all clients: reading the certificates of the world's authorities takes each 30 ms, and no test speaks TLS."""
 
 
 class Process:
@@ -405,4 +407,4 @@ def system(
             processes.append(start("worker", QIRSH_CONFIG=str(config)))
         for process in processes:
             process.wait_ready()
-        yield World(api, sandbox, database_url, shop, config, httpx.AsyncClient())
+        yield World(api, sandbox, database_url, shop, config, httpx.AsyncClient(verify=TLS))

@@ -12,7 +12,7 @@ import pytest
 from flow_books import REQUESTS, command, lose_webhooks
 
 from wire import Kept, Wire, over, wired
-from world import OPERATOR_KEY, QIRSH, Process, World, a_request, eventually, system
+from world import OPERATOR_KEY, QIRSH, TLS, Process, World, a_request, eventually, system
 
 KEYED: Final = {"authorization": f"Bearer {OPERATOR_KEY}"}
 FIRST_LOOKUP: Final = 125
@@ -200,7 +200,7 @@ KINDS: Final[dict[str, MakeWork]] = {
 async def ground(tmp_path: Path, database_url: str) -> AsyncIterator[Ground]:
     """A system whose PSPs tell nothing by themselves, with two workers, of which the second is asleep."""
     with system(tmp_path, database_url, works=False) as running:
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
             world = replace(running, client=client)
             await world.put_product("tshirt", prices={"EGP": "300.00", "USD": "10.00"})
             await lose_webhooks(world)

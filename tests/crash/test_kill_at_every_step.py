@@ -17,6 +17,7 @@ from conftest import NewDatabase
 from world import (
     OPERATOR_KEY,
     QIRSH,
+    TLS,
     Process,
     World,
     a_request,
@@ -90,7 +91,7 @@ def killable_system(scratch: Path, new_database: NewDatabase) -> Iterator[Killab
 @pytest.fixture
 async def killable(killable_system: Killable) -> AsyncIterator[Killable]:
     """The system with a fresh server and no faults."""
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
         system = replace(killable_system, world=replace(killable_system.world, client=client))
         await system.world.heal()
         system.start()

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from qirsh.work.worker import LEASE, PER_PSP
-from world import QIRSH, Process, World, eventually, system
+from world import QIRSH, TLS, Process, World, eventually, system
 
 ORDERS = PER_PSP + 3
 """Some of them wait behind those that are in hand."""
@@ -19,7 +19,7 @@ ORDERS = PER_PSP + 3
 async def idle(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
     """A sandbox that tells nothing by itself, and a server without a worker."""
     with system(tmp_path, database_url, works=False) as running:
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
             world = replace(running, client=client)
             await world.put_product("tshirt")
             await world.fault("webhook", "drop", times=999)

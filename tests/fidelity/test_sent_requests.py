@@ -15,7 +15,7 @@ from fidelity_wire import Recorder, Sent, decoded, judge_request, recording
 
 from conftest import NewDatabase
 from judged import needs_shared, shared_json
-from world import OPERATOR_KEY, World, a_request, eventually, system
+from world import OPERATOR_KEY, TLS, World, a_request, eventually, system
 
 pytestmark = needs_shared
 
@@ -59,7 +59,7 @@ def running_wire(scratch: Path, new_database: NewDatabase) -> Iterator[Wire]:
 @pytest.fixture
 async def wire(running_wire: Wire) -> AsyncIterator[Wire]:
     """The system with a product and a client of the test's own."""
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
         world = replace(running_wire.world, client=client)
         await world.put_product("tshirt", name={"en": "T-shirt", "ar": "تي شيرت"}, prices={"USD": "10.00"})
         yield replace(running_wire, world=world)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 
 from qirsh.store.connection import Pool
-from world import QIRSH, World, a_request, system
+from world import QIRSH, TLS, World, a_request, system
 
 DOLLARS: Final = {"currency": "USD", "product_amount": "10.00"}
 REQUESTS: Final[dict[str, dict[str, Any]]] = {
@@ -29,11 +29,18 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
 async def quiet_system(home: Path, database_url: str) -> AsyncIterator[World]:
     """A sandbox, whose webhooks all get lost, and a server."""
     with system(home, database_url, works=False) as running:
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
             world = replace(running, client=client)
-            await world.put_product("tshirt", prices={"EGP": "300.00", "USD": "10.00"})
-            await lose_webhooks(world)
+            await emptied(world)
             yield world
+
+
+async def emptied(world: World) -> None:
+    """Leave nothing of the test before in a quiet system: no draft, no fault, no other price."""
+    await world.fetchval("TRUNCATE payment_drafts, webhook_events, unmatched_events CASCADE")
+    await world.heal()
+    await world.put_product("tshirt", prices={"EGP": "300.00", "USD": "10.00"})
+    await lose_webhooks(world)
 
 
 async def lose_webhooks(world: World) -> None:

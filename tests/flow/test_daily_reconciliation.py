@@ -13,7 +13,7 @@ import httpx
 import pytest
 from flow_books import REQUESTS, begun, lose_webhooks
 
-from world import OPERATOR_KEY, QIRSH, Process, World, eventually, system
+from world import OPERATOR_KEY, QIRSH, TLS, Process, World, eventually, system
 
 DAY = 86_400
 
@@ -46,7 +46,7 @@ def working(world: World) -> Iterator[Working]:
 async def quiet(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
     """A system whose PSPs tell nothing by themselves, without a worker."""
     with system(tmp_path, database_url, works=False, reconcile_daily=True) as running:
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
             world = replace(running, client=client)
             await world.put_product("tshirt", prices={"EGP": "300.00", "USD": "10.00"})
             await lose_webhooks(world)
@@ -122,7 +122,7 @@ async def test_what_was_paid_long_ago_is_not_asked_about(quiet: World) -> None:
 async def test_who_reconciles_by_himself_may_do_without(tmp_path: Path, database_url: str) -> None:
     """Each run costs a call for each payment of two days."""
     with system(tmp_path, database_url, works=False, reconcile_daily=False) as world, working(world):
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=TLS) as client:
             told = replace(world, client=client)
             ask = "SELECT array_agg(name) FROM daily_work"
             planned = await eventually(lambda: told.fetchval(ask), "the worker to plan its days")

@@ -28,7 +28,7 @@ import qirsh
 import qirsh_textpay
 from qirsh.store.embedded import EmbeddedPostgres
 from qirsh.store.migrate import migrations
-from world import QIRSH, Process, Shop, World, eventually, free_port
+from world import QIRSH, TLS, Process, Shop, World, eventually, free_port
 
 AS_ROOT: Final = os.geteuid() == 0
 READY: Final = "is ready"
@@ -408,7 +408,7 @@ def world_of(home: Home, client: httpx.AsyncClient) -> World:
 
 async def initiate(home: Home) -> str:
     """Begin a payment by card."""
-    async with httpx.AsyncClient(timeout=SECONDS) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=SECONDS) as client:
         answer = await world_of(home, client).initiate()
         assert answer.status_code == 201, answer.text
         return str(answer.json()["paymentDraftId"])
@@ -416,7 +416,7 @@ async def initiate(home: Home) -> str:
 
 async def finish(home: Home, draft_id: str) -> None:
     """Pay what was begun, and wait until it is completed."""
-    async with httpx.AsyncClient(timeout=SECONDS) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=SECONDS) as client:
         world = world_of(home, client)
         await world.act(draft_id, "pay")
         await world.becomes(draft_id, "completed")
@@ -431,13 +431,13 @@ async def pay(home: Home) -> str:
 
 async def status(home: Home, draft_id: str) -> str:
     """How a payment stands."""
-    async with httpx.AsyncClient(timeout=SECONDS) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=SECONDS) as client:
         return await world_of(home, client).state(draft_id)
 
 
 async def is_delivered(home: Home, draft_id: str) -> bool:
     """Wait until the demo shop has delivered."""
-    async with httpx.AsyncClient(timeout=SECONDS) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=SECONDS) as client:
 
         async def delivered() -> bool:
             answer = await client.get(f"http://127.0.0.1:{home.port}/demo/orders/{draft_id}")
@@ -448,5 +448,5 @@ async def is_delivered(home: Home, draft_id: str) -> bool:
 
 async def get(url: str) -> httpx.Response:
     """Ask once."""
-    async with httpx.AsyncClient(timeout=SECONDS) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=SECONDS) as client:
         return await client.get(url)

@@ -1,9 +1,10 @@
 """Every row of the README's table of methods: one payment that is paid, and one that is not."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -42,6 +43,21 @@ def cells() -> Iterator[Cell]:
 CELLS: Final = [cell for cell in cells() if cell.gateway in GATEWAYS]
 every_cell = pytest.mark.parametrize("cell", CELLS, ids=" ".join)
 
+Served = Callable[[str], str]
+"""The address of a server that knows one gateway."""
+
+
+@pytest.fixture(scope="module")
+def served(running_world: World, scratch: Path) -> Iterator[Served]:
+    """One server for each gateway, started when it is asked for; each test pays with a draft of its own."""
+    with ExitStack() as stack:
+
+        @cache
+        def started(gateway: str) -> str:
+            return stack.enter_context(served_by(running_world, scratch, gateway)).api
+
+        yield started
+
 
 def test_the_table_names_every_route_there_is() -> None:
     """A method that is routed and not in the table is one that nobody has tried."""
@@ -55,10 +71,9 @@ def test_the_table_names_every_route_there_is() -> None:
 
 
 @every_cell
-async def test_it_is_paid(world: World, scratch: Path, cell: Cell) -> None:
+async def test_it_is_paid(world: World, served: Served, cell: Cell) -> None:
     """From the shop's page to the announcement."""
-    with served_by(world, scratch, cell.gateway) as server:
-        draft_id = await begun(server, cell)
+    draft_id = await begun(replace(world, api=served(cell.gateway)), cell)
     await world.act(draft_id, "pay")
     await world.becomes(draft_id, "completed")
     await eventually(lambda: _announced(world, draft_id), "the announcement")
@@ -68,10 +83,9 @@ async def test_it_is_paid(world: World, scratch: Path, cell: Cell) -> None:
 
 
 @every_cell
-async def test_it_is_not_paid(world: World, scratch: Path, cell: Cell) -> None:
+async def test_it_is_not_paid(world: World, served: Served, cell: Cell) -> None:
     """A payer who is declined may try again or is told why; one who never pays ends the draft."""
-    with served_by(world, scratch, cell.gateway) as server:
-        draft_id = await begun(server, cell)
+    draft_id = await begun(replace(world, api=served(cell.gateway)), cell)
     await world.act(draft_id, "expire" if cell.method in CASH else "decline")
 
     async def told() -> str | None:

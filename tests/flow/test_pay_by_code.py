@@ -14,7 +14,7 @@ import pytest
 
 from conftest import NewDatabase
 from qirsh.gateways.registry import installed
-from world import OPERATOR_KEY, World, a_request, eventually, free_port, problem_of, serving, system, write_config
+from world import OPERATOR_KEY, TLS, World, a_request, eventually, free_port, problem_of, serving, system, write_config
 
 ROUTES: Final = {"mobile_wallet": {"EGP": ["textpay"]}}
 """TextPay comes first here, whoever else takes wallets."""
@@ -34,7 +34,7 @@ def running_wallets(scratch: Path, new_database: NewDatabase) -> Iterator[World]
 @pytest.fixture
 async def wallets(running_wallets: World) -> AsyncIterator[World]:
     """The system with no faults left over, and a client of the test's own."""
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
         world = replace(running_wallets, client=client)
         await world.heal()
         await world.put_product("tshirt")

@@ -16,6 +16,7 @@ import pytest
 from conftest import NewDatabase
 from world import (
     QIRSH,
+    TLS,
     World,
     a_request,
     a_wallet_request,
@@ -40,7 +41,7 @@ def running_intentions(scratch: Path, new_database: NewDatabase) -> Iterator[Wor
 @pytest.fixture
 async def intentions(running_intentions: World) -> AsyncIterator[World]:
     """The running world with no faults left over, and a client of the test's own."""
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
         world = replace(running_intentions, client=client)
         await world.heal()
         await world.put_product("tshirt")

@@ -1,25 +1,37 @@
 """`qirsh reconcile` and its endpoint: the PSPs' books are asked, due or not, and ours follow them."""
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import httpx
 import pytest
-from flow_books import REQUESTS, begun, command, lines_about, quiet_system
+from flow_books import REQUESTS, begun, command, emptied, lines_about
 
-from world import OPERATOR_KEY, World, problem_of
+from conftest import NewDatabase
+from world import OPERATOR_KEY, TLS, World, problem_of, system
 
 KEYED: Final = {"authorization": f"Bearer {OPERATOR_KEY}"}
 SINCE: Final = ("--since", "2000-01-01")
 NOTHING: Final = (0, "nothing differs\n")
 
 
+@pytest.fixture(scope="module")
+def quiet_world(scratch: Path, new_database: NewDatabase) -> Iterator[World]:
+    """A system without a worker. It does nothing by itself, so that one test after another may have it."""
+    with system(scratch / "reconciled", asyncio.run(new_database()), works=False) as world:
+        yield world
+
+
 @pytest.fixture
-async def quiet(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    """A system of the test's own, without a worker and without webhooks."""
-    async with quiet_system(tmp_path, database_url) as world:
+async def quiet(quiet_world: World) -> AsyncIterator[World]:
+    """That system, empty and without webhooks."""
+    async with httpx.AsyncClient(verify=TLS, timeout=30) as client:
+        world = replace(quiet_world, client=client)
+        await emptied(world)
         yield world
 
 
