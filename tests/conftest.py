@@ -24,6 +24,11 @@ from world import TLS, Cache, Process, Shop, World, free_port, shop_listening, s
 LAST_OF_A_DAY: Final = timedelta(seconds=45)
 """Longer than what asks for such a day takes, and short beside the time that pytest gives it."""
 
+LONGEST: Final = (
+    *("test_chaos_slice", "test_webhook_outage", "test_service", "test_killed_worker", "test_frozen_worker"),
+)
+"""Files whose tests take half a minute and more, the longest first."""
+
 
 class NewDatabase(Protocol):
     """Makes a database and returns its URL."""
@@ -31,6 +36,31 @@ class NewDatabase(Protocol):
     async def __call__(self, *, migrated: bool = True) -> str:
         """Migrated, or empty."""
         ...
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each worker of a parallel run begin with long tests: one that begins last is waited for by all the others.
+
+    pytest-xdist gives each an equal part of the list to begin with, in its order.
+    """
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers > 1:
+        items[:] = in_parts(items, workers)
+
+
+def in_parts(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The same tests, the long ones dealt out to the beginnings of as many equal parts as there are workers."""
+    long = sorted((one for one in items if one.path.stem in LONGEST), key=lambda one: LONGEST.index(one.path.stem))
+    others = [one for one in items if one.path.stem not in LONGEST]
+    ordered: list[pytest.Item] = []
+    for number in range(workers):
+        end = len(ordered) + (len(items) - len(ordered)) // (workers - number)
+        ordered += long[number::workers]
+        room = max(0, end - len(ordered))
+        ordered += others[:room]
+        del others[:room]
+    return [*ordered, *others]
 
 
 @pytest.fixture(scope="session")
