@@ -46,7 +46,9 @@ ROUTES: Final[Routes] = MappingProxyType(
 LIVES: Final = MappingProxyType({"alpha": timedelta(days=3), "beta": timedelta(hours=6), "gamma": timedelta(days=5)})
 """How long orders can be paid: longer than their drafts live, and shorter than a draft that failed is looked up."""
 
-_EMPTY: Final = "TRUNCATE payment_drafts, webhook_events, unmatched_events CASCADE"
+# So few rows in so many partitions: a TRUNCATE, which takes files away, would cost forty times as much.
+_EMPTY: Final = """DELETE FROM fulfilments; DELETE FROM refunds; DELETE FROM payment_events;
+DELETE FROM webhook_deliveries; DELETE FROM unmatched_events; DELETE FROM webhook_events; DELETE FROM payment_drafts"""
 _NEXT: Final = """SELECT min(next_check_at) FROM (SELECT next_check_at FROM payment_drafts
 UNION ALL SELECT next_check_at FROM refunds UNION ALL SELECT next_check_at FROM unmatched_events) AS due"""
 
