@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 import structlog
+import uvloop
 from property_gateways import KEY_LIFE, Cancelling, Capturing, Scripted
 from property_psp import Books, Letters, Post, Script
 
@@ -104,9 +105,9 @@ class Process:
 class Service:
     """The service, from one test's view."""
 
-    def __init__(self, runner: asyncio.Runner, driver_pool: DriverPool) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, driver_pool: DriverPool) -> None:
         """Begin with an empty database."""
-        self._runner = runner
+        self._loop = loop
         self._driver_pool = driver_pool
         self.clock = Clock()
         self.posts: list[Post] = []
@@ -118,6 +119,7 @@ class Service:
             )
             for kind_name, kind in (("alpha", Scripted), ("beta", Capturing), ("gamma", Cancelling))
         }
+        self.router = PaymentMethodRouter((one.profile for one in self.gateways.values()), ROUTES)
         self.race: Any = None
         self.process = self._started()
         self.run(self._emptied())
@@ -125,7 +127,7 @@ class Service:
     def run(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Do something to its end, or until the process dies; then another one stands there."""
         try:
-            return self._runner.run(work)
+            return self._loop.run_until_complete(work)
         except Killed:
             self.end()
             self.process = self._started()
@@ -133,7 +135,7 @@ class Service:
 
     def end(self) -> None:
         """The process is gone, and the database has noticed."""
-        self._runner.run(self.process.pool.bury())
+        self._loop.run_until_complete(self.process.pool.bury())
 
     def killed(self) -> Killed:
         """The process dies now."""
@@ -186,8 +188,7 @@ class Service:
     def _started(self) -> Process:
         pool = MortalPool(self._driver_pool)
         store = Store(pool, self.clock)
-        router = PaymentMethodRouter((one.profile for one in self.gateways.values()), ROUTES)
-        return Process(pool, store, Payments(store, self.gateways, router, self.clock, Nobody()))
+        return Process(pool, store, Payments(store, self.gateways, self.router, self.clock, Nobody()))
 
 
 class Home:
@@ -195,21 +196,22 @@ class Home:
 
     def __init__(self, database_url: str) -> None:
         """Connect."""
-        self._runner = asyncio.Runner()
-        self._driver_pool = self._runner.run(connect_pool(database_url, max_size=10))
+        # The servers' own. A Runner would set and reset handlers of signals for each of fifteen thousand acts.
+        self._loop = uvloop.new_event_loop()
+        self._driver_pool = self._loop.run_until_complete(connect_pool(database_url, max_size=10))
         self._logging = structlog.get_config()
         # Hundreds of lives are lived here, and each line of their logs would be kept.
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
     def service(self) -> Service:
         """A service with an empty database."""
-        return Service(self._runner, self._driver_pool)
+        return Service(self._loop, self._driver_pool)
 
     def close(self) -> None:
         """Give everything back."""
         structlog.configure(**self._logging)
-        self._runner.run(self._driver_pool.close())
-        self._runner.close()
+        self._loop.run_until_complete(self._driver_pool.close())
+        self._loop.close()
 
 
 def fingerprint(request: DraftRequest) -> bytes:
