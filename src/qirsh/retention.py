@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 
 from qirsh.kept import RetentionSettings
 from qirsh.store.months import Month, moment_of
-from qirsh.store.retention import Retention
+from qirsh.store.retention import Retention, TablesBusyError
 from qirsh.store.store import Store
 
 QUEUE_LOG: Final = timedelta(days=1)
@@ -65,8 +65,11 @@ async def prune(store: Store, settings: RetentionSettings, *, dry_run: bool) -> 
             why = f"older than {days} days, and in no month: {strays} rows"
             yield Pruned(f"{table}_default", Done.WOULD_BE_DROPPED if dry_run else Done.DROPPED, why)
     if not dry_run:
-        for job in daily(store, settings).values():
-            await job()
+        for name, job in daily(store, settings).items():
+            try:
+                await job()
+            except TablesBusyError as error:
+                yield Pruned(name, Done.BUSY, str(error))
 
 
 async def _prune_month(retention: Retention, month: Month, *, dry_run: bool) -> Pruned:

@@ -211,6 +211,22 @@ async def test_a_month_that_somebody_reads_is_left_for_the_next_time(old: Old) -
     await reader.close()
 
 
+async def test_a_month_to_come_that_cannot_be_made_just_now_keeps_nothing_else_from_being_done(old: Old) -> None:
+    """A backup may hold the tables for hours, and who paid is to be forgotten all the same."""
+    forgotten = await a_draft(old.connection, midst(3))
+    await old.connection.execute(f"DROP TABLE {name_of('payment_events', -1)}")
+    backup = await asyncpg.connect(old.url)
+    async with backup.transaction():
+        await backup.execute("LOCK TABLE payment_drafts IN ROW EXCLUSIVE MODE")
+        assert await old.prune(journal_days=0, deliveries_days=0) == {"months": Done.BUSY}
+    await backup.close()
+    query = "SELECT request ? 'payer' FROM payment_drafts WHERE id = $1"
+    assert await old.connection.fetchval(query, forgotten) is False
+
+    assert await old.prune(journal_days=0, deliveries_days=0) == {}
+    assert name_of("payment_events", -1) in await partitions(old.connection, "payment_events")
+
+
 async def test_the_command_says_what_it_drops_and_a_pruned_journal_is_no_difference(old: Old) -> None:
     """A year later the books still verify: what cannot be proved any more is counted, what is wrong is still named."""
     pruned, late, whole, wrong = [await a_draft(old.connection, midst(ago)) for ago in (15, 15, 2, 1)]

@@ -19,6 +19,10 @@ READING_SECONDS: Final = 600.0
 """What reads all drafts may take; nobody waits for it."""
 
 
+class TablesBusyError(RuntimeError):
+    """What was to be done needs a lock that somebody else has: payments do not wait for it, and it is tried again."""
+
+
 class Retention:
     """Months of payment_events and webhook_deliveries, payment_drafts.request, and PgQueuer's log."""
 
@@ -31,10 +35,13 @@ class Retention:
         """Make the months that are missing.
 
         Raises:
-            asyncpg.LockNotAvailableError: somebody keeps the tables locked.
+            TablesBusyError: somebody keeps the tables locked.
         """
-        async with self._pool.acquire() as connection:
-            return await months.make_ahead(connection)
+        try:
+            async with self._pool.acquire() as connection:
+                return await months.make_ahead(connection)
+        except asyncpg.LockNotAvailableError:
+            raise TablesBusyError("somebody keeps the tables locked, perhaps a backup") from None
 
     async def months_before(self, table: Table, age: timedelta) -> list[Month]:
         """The months of a table that ended longer than `age` ago, oldest first."""
