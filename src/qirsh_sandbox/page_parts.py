@@ -103,8 +103,8 @@ def fields(*labelled: str) -> str:
 def button(language: Language, act: str, label: Text, *, amount: str = "", kind: str = "") -> str:
     """Return a button that does an act; the main one, of kind `primary`, has the amount on it."""
     dressed = f' class="{kind}"' if kind else ""
-    shown = f"&nbsp;{_amount(amount)}" if amount else ""
-    return f'<button{dressed} name="action" value="{act}">{say(language, label)}{shown}</button>'
+    shown = f"<span>{say(language, label)} {_amount(amount)}</span>" if amount else say(language, label)
+    return f'<button{dressed} name="action" value="{act}">{shown}</button>'
 
 
 def only_here(language: Language, buttons: Mapping[str, Text], *notes: Text) -> str:
