@@ -53,6 +53,20 @@ $content
 _NAMES: Final[dict[Language, str]] = {"en": "English", "ar": "العربية"}
 _PLAYED: Final = Text("{}, played by the sandbox", "{} كما تمثلها البيئة التجريبية")
 _PSPS_WORDS: Final = Text("", "ما قالته جهة الدفع:")
+_HOME: Final = Text("All that waits in the sandbox", "كل ما ينتظر في البيئة التجريبية")
+_REFUSALS: Final = {  # the PSPs' refusals that payers meet; others are shown in the PSP's own words
+    "Invalid token.": "رمز الدفع غير صالح.",
+    "The payment token has expired.": "انتهت صلاحية رمز الدفع.",
+    "This order is paid and locked.": "هذا الطلب مدفوع ومغلق.",
+    "There is no such payment.": "لا توجد عملية الدفع هذه.",
+    "This payment has ended already.": "انتهت عملية الدفع هذه من قبل.",
+    "There is no such checkout.": "لا توجد صفحة الدفع هذه.",
+    "There is no such order.": "لا يوجد هذا الطلب.",
+    "This order has expired.": "انتهت مهلة هذا الطلب.",
+    "This order is captured already.": "حُصّل هذا الطلب من قبل.",
+    "This session has expired.": "انتهت مهلة هذه الجلسة.",
+    "This session is over.": "انتهت هذه الجلسة.",
+}
 _MAX_LANGUAGES: Final = 20
 
 
@@ -106,10 +120,13 @@ def notice(
     """Return a page that says politely how it ended, or why nothing can be done here. `more` is HTML."""
     language = language_of(request)
     kind, role = ("test", "status") if status < web.HTTPBadRequest.status_code else ("error", "alert")
+    if isinstance(sentence, str) and sentence in _REFUSALS:
+        sentence = Text(sentence, _REFUSALS[sentence])
     said = say(language, sentence)
     if isinstance(sentence, str):
         said = f"{say(language, _PSPS_WORDS)} {said}".strip()
-    content = f'<div class="card"><p class="{kind}" role="{role}">{said}</p>{more}</div>'
+    home = f'<p><a href="/?lang={language}">{say(language, _HOME)}</a></p>'
+    content = f'<div class="card"><p class="{kind}" role="{role}">{said}</p>{more}</div>{home}'
     return page(request, title, content, psp=psp, status=status)
 
 

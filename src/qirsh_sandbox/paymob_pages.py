@@ -71,8 +71,8 @@ _OTP: Final = Text("OTP", "الرمز المؤقت OTP")
 _CONFIRM: Final = Text("Confirm", "أكّد")
 _PAYING_CARDS: Final = Text("5123456789012346 pays, with 01/39 and 123.", "تدفع 5123456789012346 مع 01/39 و123.")
 _OTHER_CARDS: Final = Text(
-    "So do 5123450000000008 and 4111111111111111. Every other card number declines, and so does another CVV or expiry.",
-    "وكذلك 5123450000000008 و4111111111111111. كل رقم بطاقة آخر يُرفض، وكذلك رمز تحقق أو تاريخ آخر.",
+    "5123450000000008 and 4111111111111111 pay too. Every other number declines, and so does another CVV or expiry.",
+    "تدفع أيضًا 5123450000000008 و4111111111111111. كل رقم بطاقة آخر يُرفض، وكذلك رمز تحقق أو تاريخ آخر.",
 )
 _PAYING_WALLET: Final = Text(
     "MPIN 123456 and OTP 123456 pay, for 01010101010 and every other number.",

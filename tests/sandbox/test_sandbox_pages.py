@@ -188,6 +188,22 @@ async def test_pages_speak_arabic_and_english(tmp_path: Path, query: str, header
         assert "http" not in answer.body.partition("</style>")[2], "no page asks another host for anything"
 
 
+async def test_a_refusal_is_said_in_the_payers_language(tmp_path: Path) -> None:
+    """In the PSP's own words where the sandbox has none; and no page is a dead end."""
+    async with bench(tmp_path) as shop:
+        gone = f"/api/acceptance/iframes/{PAYMOB.iframe_id}?payment_token=x&lang="
+        assert "Invalid token." in (await shop.call("GET", f"{gone}en")).body
+        arabic = await shop.call("GET", f"{gone}ar")
+        assert (arabic.status, "رمز الدفع غير صالح" in arabic.body, 'href="/?lang=ar"' in arabic.body) == (
+            401,
+            True,
+            True,
+        )
+        unknown = (await shop.call("GET", "/c/pay/cs_test_x?lang=ar")).body
+        assert "ما قالته جهة الدفع" in unknown
+        assert "No such checkout" in unknown
+
+
 async def test_a_products_name_cannot_be_markup(tmp_path: Path) -> None:
     """What merchants send is shown, and does nothing."""
     async with fawry_shop(tmp_path) as shop:
