@@ -1,5 +1,6 @@
 """The sandbox's pages: their frame, their two languages, and every button that the control plane has an act for."""
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -214,3 +215,33 @@ async def test_a_products_name_cannot_be_markup(tmp_path: Path) -> None:
             assert evil not in page
             assert "&lt;script&gt;" in page
         await until(lambda: len(shop.notifications) == 1)
+
+
+@pytest.mark.parametrize(
+    ("act", "event", "state"),
+    [
+        ("pay", "charge.paid", "paid"),
+        ("decline", "charge.declined", "open"),
+        ("cancel", "charge.ended", "failed"),
+        ("expire", "charge.ended", "expired"),
+    ],
+)
+async def test_a_texted_payer_has_a_phone(tmp_path: Path, act: str, event: str, state: str) -> None:
+    """A PSP from outside uses the same till: the code to read, and a button for each act."""
+    async with bench(tmp_path) as shop:
+        charge = {"merchant_reference": "draft-1", "amount": 30000, "currency": "EGP", "phone": "01012345678"}
+        headers = {"Authorization": "Bearer sandbox_textpay_api_key", "Idempotency-Key": "1"}
+        made = await shop.call(
+            "POST", "/textpay/v1/charges", json={**charge, "description": "T-shirt"}, headers=headers
+        )
+        phone = (await shop.call("GET", "/textpay/phone")).body
+        (text,) = (await shop.call("GET", "/textpay/texts?merchant_reference=draft-1")).body
+        assert all(said in phone for said in (text["code"], "01012345678", "T-shirt", "draft-1"))
+        assert _buttons(phone) == ["pay", "decline", "cancel", "expire"]
+        assert f"/textpay/phone?number={made.body['id']}" in (await shop.call("GET", "/")).body
+
+        pressed = await shop.call("POST", "/textpay/phone", data={"number": made.body["id"], "action": act})
+        assert pressed.status == 303
+        (delivery,) = await shop.deliveries()
+        assert json.loads(delivery["body"])["type"] == event
+        assert (await shop.ledger())[0]["state"] == state
