@@ -11,6 +11,7 @@ from .control import Control
 from .courier import Courier
 from .deliveries import Deliveries
 from .faults import Faults, disturb
+from .index_page import Index
 from .psp import Handler, Psp, Refused, Route, World, json_answer
 from .registry import installed
 from .store import Store
@@ -77,6 +78,7 @@ async def start(config: SandboxConfig) -> Sandbox:
 def _application(psps: Mapping[str, Psp], control: Control, faults: Faults) -> web.Application:
     application = web.Application()
     application.add_routes(control.routes())
+    application.add_routes(Index(psps).routes())
     for psp in psps.values():
         for route in psp.routes():
             application.router.add_route(route.method, route.path, _guarded(psp.name, route, faults))

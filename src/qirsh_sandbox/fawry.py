@@ -17,7 +17,7 @@ from .deliveries import Sealed
 from .fawry_book import Book
 from .fawry_config import FawryConfig
 from .fawry_forms import Form, read_form, read_query
-from .fawry_pages import PLUGIN, Pages
+from .fawry_pages import PLUGIN, REFERENCES, TILL, TITLE, Pages
 from .fawry_records import Means, Order
 from .fawry_shapes import (
     OK,
@@ -28,6 +28,7 @@ from .fawry_shapes import (
     status_v1_shape,
     with_wrong_amount,
 )
+from .page_parts import Due, Place
 from .psp import CannotActError, Kind, LedgerRow, PayerCommand, Refused, Route, World, json_answer
 
 _CHARGE: Final = "ChargeResponse"
@@ -39,6 +40,8 @@ class Fawry:
     """One merchant's Fawry."""
 
     name = "fawry"
+    title = TITLE
+    places: Sequence[Place] = (Place(TILL, REFERENCES),)
 
     def __init__(self, config: FawryConfig, world: World) -> None:
         self._config = config
@@ -63,6 +66,10 @@ class Fawry:
     def ledger(self) -> list[LedgerRow]:
         """Return what really happened."""
         return fawry_payer.ledger(self._book)
+
+    def dues(self, limit: int) -> list[Due]:
+        """Return what waits for a payer."""
+        return self._pages.dues(limit)
 
     def act(self, command: PayerCommand) -> None:
         """Do what the payer does."""

@@ -99,7 +99,12 @@ class Form:
                 raise self.refused(21004, "INVALID_AMOUNT")
             total += self.piastres(item.get("price")) * int(quantity)
             items.append(
-                {"itemId": str(item.get("itemId", "")), "price": str(item["price"]), "quantity": int(quantity)}
+                {
+                    "itemId": str(item.get("itemId", "")),
+                    "description": str(item.get("description", "")),
+                    "price": str(item["price"]),
+                    "quantity": int(quantity),
+                }
             )
         return items, total
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .fawry_book import Book
 from .fawry_records import Order
-from .psp import CannotActError, LedgerRow, PayerCommand, Refused, State, UnknownReferenceError, folded
+from .psp import Act, CannotActError, LedgerRow, PayerCommand, Refused, State, UnknownReferenceError, folded
 
 
 def ledger(book: Book) -> list[LedgerRow]:
@@ -23,17 +23,27 @@ def act(book: Book, command: PayerCommand) -> None:
         CannotActError: not with this order in its present state.
     """
     order = _order(book, command)
-    match command.act:
+    if command.act == "refund":
+        _refund(book, order, command.amount_minor)
+    else:
+        settle(book, order, command.act)
+
+
+def settle(book: Book, order: Order, act: Act) -> Order:
+    """Do to an order what its payer does, at the till, on the page or by the control plane.
+
+    Raises:
+        CannotActError: not with this order in its present state.
+    """
+    match act:
         case "pay":
-            book.pay(order)
+            return book.pay(order)
         case "decline":
-            book.decline(order)
+            return book.decline(order)
         case "cancel":
-            book.cancel(order)
+            return book.cancel(order)
         case "expire":
-            book.expire(order)
-        case "refund":
-            _refund(book, order, command.amount_minor)
+            return book.expire(order)
         case other:
             raise CannotActError(f"Fawry knows no {other}")
 

@@ -16,8 +16,10 @@ from aiohttp import web
 from . import paymob_payer
 from .config import PaymobConfig
 from .deliveries import Sealed
+from .page_parts import Due, Place
 from .paymob_book import Book
 from .paymob_checkout import Checkout
+from .paymob_dues import KIOSK, TILL, TITLE, Dues
 from .paymob_forms import read_form
 from .paymob_intention import Intentions
 from .paymob_pages import Pages
@@ -39,6 +41,8 @@ class Paymob:
     """One merchant's Paymob."""
 
     name = "paymob"
+    title = TITLE
+    places: Sequence[Place] = (Place(TILL, KIOSK),)
 
     def __init__(self, config: PaymobConfig, world: World) -> None:
         self._config = config
@@ -47,7 +51,8 @@ class Paymob:
         self._book = Book(config, world, self)
         self._returns = Returns(self._book, world)
         self._intentions = Intentions(config, self._book)
-        self._pages = Pages(config, self._book, world.returns)
+        self._pages = Pages(config, self._book, world.clock, world.returns)
+        self._dues = Dues(config, self._book, world.clock)
         self._checkout = Checkout(config, self._book, self._pages)
 
     def routes(self) -> Sequence[Route]:
@@ -66,11 +71,16 @@ class Paymob:
             *self._intentions.routes(),
             *self._pages.routes(),
             *self._checkout.routes(),
+            *self._dues.till.routes(),
         ]
 
     def ledger(self) -> list[LedgerRow]:
         """Return what really happened."""
         return paymob_payer.ledger(self._book, self._clock)
+
+    def dues(self, limit: int) -> list[Due]:
+        """Return what waits for a payer."""
+        return self._dues.newest(limit)
 
     def act(self, command: PayerCommand) -> None:
         """Do what the payer does."""

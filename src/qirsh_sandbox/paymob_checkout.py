@@ -3,42 +3,35 @@
 The client secret in the address is the authority, as at Paymob.
 """
 
-from html import escape
-from string import Template
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from .config import PaymobConfig
-from .pages import error_line, notice, page, see_other
+from .page_parts import button, card, error_line, facts, field, fields, form, hints, link, owed
+from .pages import Text, language_of, notice, page, say, see_other
 from .paymob_book import Book
-from .paymob_pages import Pages, money, texts
+from .paymob_dues import CHECKOUT, KIOSK, METHODS, TITLE, money, order_due
+from .paymob_pages import Pages, texts
 from .paymob_pay import pay_at_kiosk, pay_by_wallet
 from .paymob_records import Kind, PaymentKey
 from .psp import Refused, Route
 
-PATH: Final = "/unifiedcheckout/"
-
-_TITLE: Final = "Checkout"
-_LABELS: Final[dict[Kind, str]] = {"card": "Card", "wallet": "Mobile wallet", "aggregator": "Kiosk (Aman, Masary)"}
-_CHOICE: Final = Template('<p><a href="$path?$query">$label</a></p>')
-_WALLET: Final = Template("""
-<p>Order $order, <strong>$amount</strong></p>
-$error
-<form method="post" autocomplete="off">
-<label>Wallet number <input name="wallet" inputmode="tel" maxlength="11" value="01010101010"></label>
-<button name="action" value="pay">Go on to the wallet</button>
-</form>
-""")
-_KIOSK: Final = Template("""
-<p>Order $order, <strong>$amount</strong></p>
-<form method="post"><button name="action" value="pay">Get the number to pay with</button></form>
-""")
-_BILL: Final = Template("""
-<p>Quote this number at an Aman or Masary kiosk and pay <strong>$amount</strong>:</p>
-<p><strong><code>$reference</code></strong></p>
-""")
+_TITLE: Final = Text("Checkout", "إتمام الدفع")
+_CHOOSE: Final = Text("Choose how to pay:", "اختر طريقة الدفع:")
+_WALLET_NUMBER: Final = Text("Wallet number", "رقم المحفظة")
+_NO_NUMBER: Final = Text("This is not a mobile number.", "هذا ليس رقم هاتف محمول.")
+_TO_THE_WALLET: Final = Text("Go on to the wallet", "المتابعة إلى المحفظة")
+_GET_NUMBER: Final = Text("Get the number to pay with", "احصل على رقم الدفع")
+_QUOTE: Final = Text(
+    "Quote this number at an Aman or Masary kiosk, and pay there:", "اذكر هذا الرقم في كشك أمان أو مصاري وادفع هناك:"
+)
+_TO_THE_KIOSK: Final = Text("Go to the sandbox's kiosk", "اذهب إلى كشك البيئة التجريبية")
+_ANOTHER: Final = Text(
+    "The next page has the buttons that decline, cancel and let it expire.",
+    "في الصفحة التالية أزرار الرفض والإلغاء وانتهاء المهلة.",
+)
 
 
 class Checkout:
@@ -51,19 +44,19 @@ class Checkout:
 
     def routes(self) -> list[Route]:
         """Return the page's paths. No fault hits them: a payer reloads."""
-        return [Route("GET", PATH, self._show), Route("POST", PATH, self._pay)]
+        return [Route("GET", CHECKOUT, self._show), Route("POST", CHECKOUT, self._pay)]
 
     async def _show(self, request: web.Request) -> web.Response:
         try:
             keys = self._keys(request)
             if len(keys) > 1:
                 return self._choices(request, keys)
-            return self._form(keys[0])
+            return self._form(request, keys[0])
         except Refused as refusal:
-            return notice(_TITLE, refusal.detail, status=refusal.status)
+            return notice(request, _TITLE, refusal.detail, psp=TITLE, status=refusal.status)
 
     async def _pay(self, request: web.Request) -> web.Response:
-        form = texts(await request.post())
+        posted = texts(await request.post())
         try:
             keys = self._keys(request)
             if len(keys) > 1:
@@ -71,13 +64,13 @@ class Checkout:
             key = keys[0]
             match self._book.kind_of(key.integration_id):
                 case "card":
-                    return self._pages.try_card(request, key.token, form)
+                    return self._pages.card_try(request, key.token, posted)
                 case "wallet":
-                    return self._begin_wallet(key, form.get("wallet", "").strip())
+                    return self._begin_wallet(request, key, posted.get("wallet", "").strip())
                 case _:
-                    return self._bill(self._waiting_bill(key) or pay_at_kiosk(self._book, key.token))
+                    return self._bill(request, key, self._waiting_bill(key) or pay_at_kiosk(self._book, key.token))
         except Refused as refusal:
-            return notice(_TITLE, refusal.detail, status=refusal.status)
+            return notice(request, _TITLE, refusal.detail, psp=TITLE, status=refusal.status)
 
     def _keys(self, request: web.Request) -> list[PaymentKey]:
         """Return the intention's keys, or the one whose integration the payer picked."""
@@ -89,38 +82,40 @@ class Checkout:
         return [key for key in keys if f"{key.integration_id}" == picked] or keys
 
     def _choices(self, request: web.Request, keys: list[PaymentKey]) -> web.Response:
-        order = self._book.order(keys[0].order_id)
+        language, due = language_of(request), order_due(self._book.order(keys[0].order_id), "card", "")
         links = [
-            _CHOICE.substitute(
-                path=PATH,
-                query=escape(urlencode({**request.query, "integration": key.integration_id})),
-                label=escape(_LABELS[kind]),
+            link(
+                language, f"{CHECKOUT}?{urlencode({**request.query, 'integration': key.integration_id})}", METHODS[kind]
             )
             for key in keys
             if (kind := self._book.kind_of(key.integration_id))
         ]
-        amount = escape(money(order.amount_cents, order.currency))
-        return page(_TITLE, f"<p>Order {order.id}, <strong>{amount}</strong></p>{''.join(links)}")
+        content = card(owed(language, due), f"<p>{say(language, _CHOOSE)}</p>", *links)
+        return page(request, _TITLE, content, psp=TITLE)
 
-    def _form(self, key: PaymentKey, *, error: str = "") -> web.Response:
-        kind = self._book.kind_of(key.integration_id)
+    def _form(self, request: web.Request, key: PaymentKey, *, error: Text | str = "") -> web.Response:
+        kind: Kind = self._book.kind_of(key.integration_id) or "card"
         if kind == "card":
-            return self._pages.card_form(key.token)
+            return self._pages.card_form(request, key.token)
         if kind == "aggregator" and (bill := self._waiting_bill(key)):
-            return self._bill(bill)
-        order, _ = self._book.usable(key.token, kind or "card")
-        amount = escape(money(order.amount_cents, order.currency))
+            return self._bill(request, key, bill)
+        language, due = language_of(request), order_due(self._book.usable(key.token, kind)[0], kind, "")
         if kind == "aggregator":
-            return page(_TITLE, _KIOSK.substitute(order=order.id, amount=amount))
-        content = _WALLET.substitute(order=order.id, amount=amount, error=error_line(error))
-        return page(_TITLE, content, status=400 if error else 200)
+            asked = form(button(language, "pay", _GET_NUMBER, kind="primary"))
+        else:
+            number = field(language, _WALLET_NUMBER, "wallet", "01010101010", 11)
+            asked = form(
+                fields(number), button(language, "pay", _TO_THE_WALLET, kind="primary"), hints(language, _ANOTHER)
+            )
+        content = card(owed(language, due), error_line(language, error), asked, facts(language, due))
+        return page(request, _TITLE, content, psp=TITLE, status=400 if error else 200)
 
-    def _begin_wallet(self, key: PaymentKey, number: str) -> web.Response:
+    def _begin_wallet(self, request: web.Request, key: PaymentKey, number: str) -> web.Response:
         try:
             begun = pay_by_wallet(self._book, key.token, number)
         except Refused as refusal:
             if "source" in refusal.body:
-                return self._form(key, error="This is not a mobile number.")
+                return self._form(request, key, error=_NO_NUMBER)
             raise
         return see_other(begun["redirect_url"])
 
@@ -129,6 +124,15 @@ class Checkout:
         bills = [each for each in self._book.transactions.children(f"{key.order_id}") if each.kind == "aggregator"]
         return self._book.shape(bills[-1]) if bills and bills[-1].pending else None
 
-    def _bill(self, bill: dict[str, Any]) -> web.Response:
-        amount = escape(money(bill["amount_cents"], bill["currency"]))
-        return page(_TITLE, _BILL.substitute(reference=bill["data"]["bill_reference"], amount=amount))
+    def _bill(self, request: web.Request, key: PaymentKey, bill: dict[str, Any]) -> web.Response:
+        language, number = language_of(request), f"{bill['data']['bill_reference']}"
+        due = order_due(self._book.order(key.order_id), "aggregator", "")
+        due = due._replace(amount=money(bill["amount_cents"], bill["currency"]))
+        content = card(
+            owed(language, due),
+            f"<p>{say(language, _QUOTE)}</p>",
+            f'<p class="number"><bdi dir="ltr">{number}</bdi></p>',
+            link(language, f"{KIOSK}?number={number}", _TO_THE_KIOSK),
+            facts(language, due),
+        )
+        return page(request, _TITLE, content, psp=TITLE)

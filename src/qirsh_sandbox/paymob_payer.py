@@ -1,8 +1,8 @@
-"""What the payer does at Paymob when a test asks, and the ledger of what came of it."""
+"""What the payer does at Paymob, at a page or when a test asks, and the ledger of what came of it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -21,9 +21,11 @@ from .paymob_records import (
     Transaction,
 )
 from .paymob_returns import Returns, payment_of
-from .psp import CannotActError, LedgerRow, PayerCommand, Refused, State, UnknownReferenceError, folded
+from .psp import Act, CannotActError, LedgerRow, PayerCommand, Refused, State, UnknownReferenceError, folded
 
 _CARD = {"pan": "2346", "sub_type": "MasterCard"}  # the payer's card: the first of Paymob's published ones
+_CARD_TRIES: Final[Mapping[Act, Outcome]] = {"pay": APPROVED, "decline": DECLINED, "cancel": CANCELLED}
+_WALLET_TRIES: Final[Mapping[Act, Outcome]] = {"pay": WALLET_PAID, "decline": WALLET_DECLINED, "cancel": CANCELLED}
 
 
 class _Case(NamedTuple):
@@ -82,13 +84,55 @@ def act(book: Book, returns: Returns, clock: Clock, command: PayerCommand) -> No
             case "release" | "deny":
                 _end_refunds(book, returns, transactions, order, done=command.act == "release")
             case "expire":
-                _expire(book, clock, keys, waiting, order)
-            case "pay" | "decline" | "cancel":
-                _try(book, keys, waiting, command.act)
+                is_bill = waiting is not None and waiting.kind == "aggregator"
+                expire(book, clock, order, waiting if is_bill else None)
+            case "pay" | "decline" | "cancel" as tried:
+                _try(book, keys, waiting, tried)
             case other:
                 raise CannotActError(f"Paymob knows no {other}")
     except Refused as refusal:
         raise CannotActError(refusal.detail) from refusal
+
+
+def try_card(book: Book, token: str, act: Act) -> Transaction:
+    """Make one try with a payment key, as a payer who fills in a card that pays, one that declines, or gives up.
+
+    Raises:
+        Refused: the key cannot be used.
+    """
+    _, key = book.usable(token, "card")
+    return book.try_card(key, _CARD_TRIES[act], **_CARD)
+
+
+def settle(book: Book, waiting: Transaction, act: Act) -> Transaction:
+    """End a wallet payment or a kiosk bill that waits.
+
+    Raises:
+        Refused: it has ended, or its key cannot be used any more.
+        CannotActError: a kiosk bill is paid, and nothing else.
+    """
+    if waiting.kind != "aggregator":
+        book.usable(waiting.payment_token, waiting.kind)
+        return book.settle(waiting, _WALLET_TRIES[act])
+    if act != "pay":
+        raise CannotActError("a kiosk bill is paid or expires; it cannot be declined or cancelled")
+    return book.settle(waiting, KIOSK_PAID)
+
+
+def expire(book: Book, clock: Clock, order: Order, bill: Transaction | None = None) -> None:
+    """Let the bill expire, which Paymob reports, or the order's keys, which it does not.
+
+    Raises:
+        CannotActError: there is nothing left to expire.
+    """
+    if bill is not None:
+        book.expire_bill(bill)
+        return
+    live = [key for key in book.keys.children(f"{order.id}") if key.expires_at > clock.now()]
+    if order.paid_cents or not live:
+        raise CannotActError("nothing is left to expire")
+    for key in live:
+        book.put_key(msgspec.structs.replace(key, expires_at=clock.now()))
 
 
 def _case(book: Book, command: PayerCommand) -> _Case:
@@ -106,34 +150,15 @@ def _case(book: Book, command: PayerCommand) -> _Case:
     return _Case(orders, keys, [each for order in orders for each in book.transactions.children(f"{order.id}")])
 
 
-def _try(book: Book, keys: Sequence[PaymentKey], waiting: Transaction | None, act: str) -> None:
+def _try(book: Book, keys: Sequence[PaymentKey], waiting: Transaction | None, act: Act) -> None:
     """End the payment that waits, or make a try in the card page with the newest key."""
-    if waiting is not None and waiting.kind == "aggregator":
-        if act != "pay":
-            raise CannotActError("a kiosk bill is paid or expires; it cannot be declined or cancelled")
-        book.settle(waiting, KIOSK_PAID)
-    elif waiting is not None:
-        book.usable(waiting.payment_token, waiting.kind)
-        book.settle(waiting, {"pay": WALLET_PAID, "decline": WALLET_DECLINED, "cancel": CANCELLED}[act])
+    if waiting is not None:
+        settle(book, waiting, act)
     elif keys:
         cards = [key for key in keys if book.kind_of(key.integration_id) == "card"]
-        _, key = book.usable((cards or keys)[-1].token, "card")
-        outcome: Outcome = {"pay": APPROVED, "decline": DECLINED, "cancel": CANCELLED}[act]
-        book.try_card(key, outcome, **_CARD)
+        try_card(book, (cards or keys)[-1].token, act)
     else:
         raise CannotActError("the order has no payment key: a payer cannot reach it")
-
-
-def _expire(book: Book, clock: Clock, keys: Iterable[PaymentKey], waiting: Transaction | None, order: Order) -> None:
-    """Let the bill expire, which Paymob reports, or the keys, which it does not."""
-    if waiting is not None and waiting.kind == "aggregator":
-        book.expire_bill(waiting)
-        return
-    live = [key for key in keys if key.expires_at > clock.now()]
-    if order.paid_cents or not live:
-        raise CannotActError("nothing is left to expire")
-    for key in live:
-        book.put_key(msgspec.structs.replace(key, expires_at=clock.now()))
 
 
 def _refund(returns: Returns, payment: Transaction, amount_minor: int | None) -> None:

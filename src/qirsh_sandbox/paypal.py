@@ -15,6 +15,7 @@ from aiohttp import web
 from . import paypal_payer
 from .config import PaypalConfig
 from .deliveries import Sealed
+from .page_parts import Due, Place
 from .paypal_answers import Once
 from .paypal_auth import Tokens
 from .paypal_book import Book
@@ -22,7 +23,7 @@ from .paypal_certs import TRUST_FILE, open_certificates
 from .paypal_events import with_wrong_amount
 from .paypal_forms import read_body, read_order, read_refund
 from .paypal_issues import MOCKS, answer_headers, debug_id, detail, issue, refused, status_of
-from .paypal_pages import Pages
+from .paypal_pages import TITLE, Pages
 from .paypal_records import Operation, Order
 from .paypal_refunds import Refunds
 from .paypal_shapes import (
@@ -48,6 +49,8 @@ class Paypal:
     """One merchant's PayPal."""
 
     name = "paypal"
+    title = TITLE
+    places: Sequence[Place] = ()
 
     def __init__(self, config: PaypalConfig, world: World) -> None:
         self._config = config
@@ -78,6 +81,10 @@ class Paypal:
     def ledger(self) -> list[LedgerRow]:
         """Return what really happened."""
         return paypal_payer.ledger(self._book)
+
+    def dues(self, limit: int) -> list[Due]:
+        """Return what waits for a payer."""
+        return self._pages.dues(limit)
 
     def act(self, command: PayerCommand) -> None:
         """Do what the payer does, or what PayPal decides."""

@@ -1,4 +1,4 @@
-"""What the payer does at PayPal when a test asks, what PayPal decides, and the ledger of what came of it."""
+"""What the payer does at PayPal, on its page or when a test asks, what PayPal decides, and the ledger of both."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -50,13 +50,32 @@ def act(book: Book, refunds: Refunds, command: PayerCommand) -> None:
             case "cancel":
                 _refuse_unless_open(book, order)
             case "expire":
-                _refuse_if_over(book, order)
-                book.expire(order)
+                expire(book, order)
             case approval:
-                _refuse_unless_open(book, order)
-                book.approve(order.id, _PLANS[approval])
+                approve(book, order, approval)
     except Refused as refusal:
         raise CannotActError(refusal.detail) from refusal
+
+
+def approve(book: Book, order: Order, act: Act) -> None:
+    """Let the payer approve; the act says how the capture will end.
+
+    Raises:
+        CannotActError: the order is approved, captured or over.
+        Refused: PayPal knows it no more.
+    """
+    _refuse_unless_open(book, order)
+    book.approve(order.id, _PLANS[act])
+
+
+def expire(book: Book, order: Order) -> None:
+    """End the life of an order that is not captured.
+
+    Raises:
+        CannotActError: it is captured, or over already.
+    """
+    _refuse_if_over(book, order)
+    book.expire(order)
 
 
 def _order(book: Book, command: PayerCommand) -> Order:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from . import stripe_payer
 from .deliveries import Sealed
+from .page_parts import Due, Place
 from .psp import Handler, Kind, LedgerRow, PayerCommand, Route, World
 from .stripe_book import Book
 from .stripe_calls import Call, Calls
@@ -18,7 +19,7 @@ from .stripe_config import StripeConfig
 from .stripe_errors import Rejected
 from .stripe_events import Cause, with_wrong_amount
 from .stripe_forms import read_refund, read_session
-from .stripe_pages import Pages
+from .stripe_pages import TITLE, Pages
 from .stripe_params import known
 from .stripe_reads import Reads
 from .stripe_shapes import refund_shape, session_shape
@@ -34,6 +35,8 @@ class Stripe:
     """One account's Stripe."""
 
     name = "stripe"
+    title = TITLE
+    places: Sequence[Place] = ()
 
     def __init__(self, config: StripeConfig, world: World) -> None:
         self._secrets = tuple(config.webhook_secrets)
@@ -63,6 +66,10 @@ class Stripe:
     def ledger(self) -> list[LedgerRow]:
         """Return what really happened."""
         return stripe_payer.ledger(self._book)
+
+    def dues(self, limit: int) -> list[Due]:
+        """Return what waits for a payer."""
+        return self._pages.dues(limit)
 
     def act(self, command: PayerCommand) -> None:
         """Do what the payer does, or what the banks decide."""

@@ -13,11 +13,12 @@ from .stripe_forms import RefundRequest
 from .stripe_money import ledger_amount, step, wire_amount
 from .stripe_records import Charge, Session, Way
 
-_WAYS: Final[dict[Act, Way]] = {
+WAYS: Final[dict[Act, Way]] = {
     "pay": Way(),
     "decline": Way(last4="0002", decline="generic_decline"),
     "review": Way(slow=True),
 }
+"""What each act of the payer's is a try with."""
 
 
 def ledger(book: Book) -> list[LedgerRow]:
@@ -52,7 +53,7 @@ def act(book: Book, command: PayerCommand) -> None:
             case "cancel":
                 _refuse_unless_open(session)
             case way:
-                book.pay(session.id, _WAYS[way])
+                book.pay(session.id, WAYS[way])
     except Refused as refusal:
         raise CannotActError(refusal.detail) from refusal
 

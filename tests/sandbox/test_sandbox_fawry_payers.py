@@ -180,7 +180,7 @@ async def test_what_waits_is_listed_and_settled_there(tmp_path: Path) -> None:
         assert [row["state"] for row in await shop.ledger()] == ["paid", "failed", "open"]
         alone = (await shop.call("GET", f"{LIST}?number={cash}")).body
         assert "PAID" in alone
-        assert "button" not in alone.partition("<main>")[2]
+        assert "<button" not in alone
         assert (await shop.call("POST", LIST, data={"number": "1", "action": "pay"})).status == 404
 
 

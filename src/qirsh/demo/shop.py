@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -18,12 +19,17 @@ from qirsh.store.store import Store
 MAX_ORDERS: Final = 10_000
 MAX_PRODUCTS: Final = 50
 
-_FILES: Final = {"shop.html": "text/html", "shop.css": "text/css", "shop.js": "text/javascript"}
+_FILES: Final = {
+    "shop.html": "text/html",
+    "shop.css": "text/css",
+    **dict.fromkeys(("shop.js", "words.js"), "text/javascript"),
+    **dict.fromkeys(("tshirt.svg", "mug.svg", "ebook.svg", "parcel.svg"), "image/svg+xml"),
+}
 
 
 # The sandbox's card form stands in a frame, and is http here.
 _POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "frame-src http: https:; base-uri 'none'; form-action 'none'"
 )
 
@@ -56,7 +62,12 @@ def demo_shop(secrets: Sequence[str]) -> tuple[ControllerRouterHandler, ...]:
             "delivered": str(draft_id) in delivered,
             "journal": [_line(entry) for entry in await store.drafts.journal(draft_id)],
             "announcements": [
-                {"type": one.kind, "status": one.state, "attempts": one.attempts}
+                {
+                    "at": (one.delivered_at or one.created_at).isoformat(),
+                    "type": one.kind,
+                    "status": one.state,
+                    "attempts": one.attempts,
+                }
                 for one in await store.fulfilments.of(draft_id)
             ],
         }
@@ -68,7 +79,7 @@ def demo_shop(secrets: Sequence[str]) -> tuple[ControllerRouterHandler, ...]:
         headers = {"Content-Disposition": "attachment; filename=order.txt", "Cache-Control": "no-store"}
         return Response(f"Thank you for your order, {draft_id}.\n", media_type="text/plain", headers=headers)
 
-    return page, asset, products, fulfilments, order, download
+    return page, asset, sandbox, products, fulfilments, order, download
 
 
 @get("/", include_in_schema=False)
@@ -79,8 +90,14 @@ async def page() -> Response[bytes]:
 
 @get("/demo/{name:str}", include_in_schema=False)
 async def asset(name: str) -> Response[bytes]:
-    """Its script and style."""
+    """Its scripts, style and pictures."""
     return _file(name) if name in _FILES else Response(b"", status_code=HTTPStatus.NOT_FOUND)
+
+
+@get("/demo/sandbox", include_in_schema=False)
+async def sandbox(request: Request[Any, Any, Any]) -> Redirect:
+    """The way to the sandbox, whose address the page cannot know."""
+    return Redirect(f"{request.app.state.services.settings.sandbox_url}/")
 
 
 @get("/demo/products", include_in_schema=False)

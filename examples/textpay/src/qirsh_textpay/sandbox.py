@@ -1,23 +1,24 @@
 """The fake TextPay, as the package's docstring describes it, beside the fakes of the sandbox. Knows nothing of Qirsh.
 
-A developer reads the texted codes at /textpay/phone, a test at /textpay/texts?merchant_reference=…. Some phones have a
-wallet with a fate: 01000000002 holds too little money, 01000000003 has none, and the operator of 01000000004 takes its
-time, until the control plane's `release`.
+A developer reads the texted codes and plays the payer at /textpay/phone; a test reads them at
+/textpay/texts?merchant_reference=…. Some phones have a wallet with a fate: 01000000002 holds too little money,
+01000000003 has none, and the operator of 01000000004 takes its time, until the control plane's `release`.
 """
 
 import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from qirsh_sandbox.deliveries import Sealed
-from qirsh_sandbox.pages import page
+from qirsh_sandbox.page_parts import CANCEL, DECLINE, EXPIRE, Due, Place
+from qirsh_sandbox.pages import Text
 from qirsh_sandbox.psp import (
+    Act,
     CannotActError,
     Kind,
     LedgerRow,
@@ -29,10 +30,23 @@ from qirsh_sandbox.psp import (
     json_answer,
 )
 from qirsh_sandbox.store import Table
-from qirsh_textpay.sandbox_book import Book, Charge, error, refused
+from qirsh_sandbox.till import Till, Waiting
+from qirsh_textpay.sandbox_book import CHARGE_SECONDS, Book, Charge, error, refused
 
 REMEMBERED_SECONDS: Final = 86_400.0
 TEXTS_SHOWN: Final = 20
+TITLE: Final = "TextPay"
+PHONE: Final = "/textpay/phone"
+
+_PHONE: Final = Text("The payer's phone", "هاتف الدافع")
+_ABOUT: Final = Text(
+    "Texted codes, the newest first: type one into the shop's page, or do here what the payer does in TextPay's app. "
+    "01000000002 holds too little, 01000000003 has no wallet, 01000000004 takes its time.",
+    "الرموز المرسلة، الأحدث أولًا: اكتب الرمز في صفحة المتجر، أو افعل هنا ما يفعله الدافع في تطبيق TextPay. المحفظة "
+    "01000000002 رصيدها قليل، و01000000003 بلا محفظة، و01000000004 تتأخر.",
+)
+_APPROVE: Final = Text("Approve in the app", "وافق في التطبيق")
+_WALLET: Final = Text("Wallet with a texted code", "محفظة برمز مرسل")
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
@@ -50,12 +64,15 @@ class TextPay:
     """One merchant's TextPay."""
 
     name = "textpay"
+    title = TITLE
+    places: Sequence[Place] = (Place(_PHONE, PHONE),)
 
     def __init__(self, account: Account, world: World) -> None:
         self._account = account
         self._world = world
         self._book = Book(world, self, live=account.live)
         self._answers = Table(world.store, "textpay.answer", _Answer)
+        self._till = Till(TITLE, PHONE, _PHONE, (_ABOUT,), self._texted, self._named, self._do)
 
     def routes(self) -> Sequence[Route]:
         """Return the data plane, where confirming is what captures, and the payers' phones, which no fault hits."""
@@ -65,12 +82,16 @@ class TextPay:
             Route("POST", "/textpay/v1/charges/{id}/confirm", self._confirm, "capture"),
             Route("POST", "/textpay/v1/charges/{id}/refunds", self._refund, "refund"),
             Route("GET", "/textpay/texts", self._texts),
-            Route("GET", "/textpay/phone", self._phone),
+            *self._till.routes(),
         ]
 
     def ledger(self) -> list[LedgerRow]:
         """Return what really happened."""
         return self._book.ledger()
+
+    def dues(self, limit: int) -> list[Due]:
+        """Return what waits for a payer."""
+        return [_due(charge) for charge in self._book.newest(limit) if charge.status in {"awaiting_code", "processing"}]
 
     def act(self, command: PayerCommand) -> None:
         """Do what the payer does in TextPay's own app, or the merchant in its dashboard (`refund`)."""
@@ -141,10 +162,29 @@ class TextPay:
         found = self._book.of(request.query.get("merchant_reference", ""))
         return json_answer([{"phone": charge.phone, "code": charge.code, "text": charge.text} for charge in found])
 
-    async def _phone(self, _request: web.Request) -> web.Response:
-        newest = self._book.charges.page(limit=TEXTS_SHOWN, offset=0)
-        lines = "".join(f"<li>To {escape(charge.phone)}: {escape(charge.text)}</li>" for charge in newest)
-        return page("Texted codes", f"<ul>{lines}</ul>" if lines else "<p>Nobody was texted yet: reload later.</p>")
+    def _texted(self) -> list[Waiting]:
+        return [self._on_the_phone(charge) for charge in self._book.newest(TEXTS_SHOWN)]
+
+    def _named(self, charge_id: str) -> Waiting | None:
+        found = self._book.charges.get(charge_id)
+        return None if found is None else self._on_the_phone(self._book.named(found.id))
+
+    def _on_the_phone(self, charge: Charge) -> Waiting:
+        due, text = _due(charge), f"{charge.phone}: {charge.text}"
+        match charge.status:
+            case "awaiting_code":
+                others = {"decline": DECLINE, "cancel": CANCEL, "expire": EXPIRE}
+                return Waiting(due, charge.status, _APPROVE, others, message=text)
+            case "processing":
+                return Waiting(due, charge.status, _APPROVE, message=text)
+            case over:
+                return Waiting(due, over, message=text)
+
+    def _do(self, charge_id: str, act: Act) -> None:
+        charge = self._book.charges.get(charge_id)
+        if charge is None or act == "refund":
+            raise UnknownReferenceError(charge_id)
+        self.act(PayerCommand(merchant_reference=charge.merchant_reference, act=act))
 
     def _refund_in_the_dashboard(self, charge: Charge, amount: int | None) -> None:
         left = charge.amount - charge.refunded
@@ -204,6 +244,19 @@ class _Answer(msgspec.Struct, frozen=True):
     status: int
     body: dict[str, Any]
     until: float
+
+
+def _due(charge: Charge) -> Due:
+    return Due(
+        psp="textpay",
+        product=charge.description,
+        reference=charge.merchant_reference,
+        number=charge.id,
+        method=_WALLET,
+        amount=f"EGP {charge.amount // 100}.{charge.amount % 100:02}",
+        page=f"{PHONE}?number={charge.id}",
+        created_at=charge.expires_at - CHARGE_SECONDS,
+    )
 
 
 def _name_of(request: web.Request) -> str:

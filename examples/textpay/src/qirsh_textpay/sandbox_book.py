@@ -65,6 +65,10 @@ class Book:
         """Return the charge of a reference as it stands now, or nothing."""
         return [self._as_of_now(charge) for charge in self.charges.children(merchant_reference)]
 
+    def newest(self, limit: int) -> list[Charge]:
+        """Return the newest charges as they stand now."""
+        return [self._as_of_now(charge) for charge in self.charges.page(limit=limit, offset=0)]
+
     def named(self, charge_id: str) -> Charge:
         """Return a charge as it stands now.
 
