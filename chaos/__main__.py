@@ -18,8 +18,8 @@ from chaos.runs import Outcome, run
 from chaos.table import of_faults, of_rounds, of_steps
 
 PAYMENTS: Final = 10_000
-MIXED_PAYMENTS: Final = 400
-"""In one mix, about; so a long run has some fifteen of them."""
+MIXED_PAYMENTS: Final = 500
+"""In one mix, about; so a long run has a dozen of them."""
 
 
 def main() -> None:
