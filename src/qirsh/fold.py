@@ -191,13 +191,14 @@ class Fold:
         return await self._committed(attempt, await self._store.drafts.find_for(event), self._locks(event))
 
     def _hinted(self, hint: Hint, delivery: Delivery) -> _Attempt:
-        """Ask the PSP about the draft of a hint, once however often it is delivered."""
+        """Ask the PSP about the draft of a hint, once however often it is delivered, and each time it is replayed."""
 
         async def attempt(sender: Sender, row: Row, /, *, clash: Clash | None) -> _Result | None:  # noqa: ARG001
-            if not await self._store.inbox.remember(sender, hint.gateway, hint.event_id):
+            is_new = await self._store.inbox.remember(sender, hint.gateway, hint.event_id)
+            if not is_new and delivery.received_at is None:
                 return None
             await self._store.drafts.stage_lookup(sender, row.draft.id, hint.payment_reference)
-            heard = Heard(hint.gateway, hint.event_id, delivery)
+            heard = Heard(hint.gateway, hint.event_id, delivery, keep_body=is_new)
             await self._store.inbox.record_delivery(sender, heard, draft_id=row.draft.id, verdict="lookup")
             return _Result("lookup", row, due=True)
 

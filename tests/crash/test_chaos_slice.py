@@ -48,7 +48,7 @@ FOUND: Final = {
 """Seeds whose story alone brings back what was found, by what that was. What was a race as well has its flow test."""
 
 
-@pytest.mark.timeout(300)  # a machine that is busy with other tests; alone it takes about a minute
+@pytest.mark.timeout(600)  # a machine that is busy with other tests; alone it takes about a minute
 async def test_a_minute_of_chaos_keeps_every_promise(scratch: Path) -> None:
     """What a change breaks between two steps is seen before it is merged; the long runs are for what is rare."""
     outcome = await told(Story(SEED, PAYMENTS, MIXES), scratch)
@@ -66,7 +66,7 @@ async def test_a_minute_of_chaos_keeps_every_promise(scratch: Path) -> None:
     assert paid > 0.8 * meant, "hardly anybody could pay, so hardly anything was tried"
 
 
-@pytest.mark.timeout(300)  # as above
+@pytest.mark.timeout(600)  # as above
 @pytest.mark.parametrize("found", FOUND)
 async def test_a_seed_that_found_something_finds_nothing_any_more(scratch: Path, found: str) -> None:
     """The story is the same each time, if not the moment at which each process runs."""

@@ -79,6 +79,21 @@ async def test_a_delivery_is_believed_however_long_after_it_came(world: World) -
     assert (again.status_code, again.json()) == (200, {"verdicts": ["repeated"]})
 
 
+async def test_a_hint_that_is_replayed_is_asked_about_again(world: World) -> None:
+    """Its first look-up may have come to nothing, and the PSP does not send it again."""
+    draft_id = await paid(world, "paymob")
+    await world.act(draft_id, "refund")
+    await world.becomes(draft_id, "refunded")
+    kept = (await of(world, draft_id, "&verdict=lookup"))[0]
+    key = uuid.UUID(draft_id)
+    before = await world.fetchval("SELECT version FROM payment_drafts WHERE id = $1", key)
+
+    again = await replay(world, kept["id"])
+
+    assert (again.status_code, again.json()) == (200, {"verdicts": ["lookup"]})
+    assert await world.fetchval("SELECT version FROM payment_drafts WHERE id = $1", key) > before
+
+
 async def test_a_delivery_whose_draft_was_not_there_is_folded_by_its_replay(world: World) -> None:
     """The one that nobody heard: taken once more, it does what it should have done."""
     draft_id, key = await begun(world, "paymob"), uuid.UUID(int=0)
