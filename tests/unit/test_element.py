@@ -13,7 +13,8 @@ from qirsh.draft import DeclineCode
 
 ELEMENT: Final = SOURCE / "qirsh" / "checkout" / "element"
 DOCUMENT: Final = (SOURCE.parent / "docs" / "checkout.md").read_text("utf-8")
-MAX_PACKED: Final = 15_000
+MAX_PACKED: Final = 15_360
+"""15 kB, of 1,024 bytes."""
 PLACEHOLDER: Final = re.compile(r"\{\w+\}")
 
 
