@@ -14,7 +14,7 @@ export const STRINGS = {
     slow: "The payment provider is slow. You can wait, or choose another method.",
     checking: "Checking your payment",
     by_itself: "This page changes by itself once the payment is confirmed.",
-    go: "Continue to the payment page",
+    go: "Go to the payment page",
     go_text: "You pay there, and then come back here.",
     framed: "Enter your payment details",
     framed_out: "Form not showing? Open it on its own page.",
@@ -93,7 +93,7 @@ export const STRINGS = {
     slow: "جهة الدفع بطيئة. يمكنك الانتظار أو اختيار طريقة أخرى.",
     checking: "نتحقق من الدفع",
     by_itself: "تتغير هذه الصفحة تلقائيًا بعد تأكيد الدفع.",
-    go: "المتابعة إلى صفحة الدفع",
+    go: "انتقل إلى صفحة الدفع",
     go_text: "تدفع هناك، ثم تعود إلى هنا.",
     framed: "أدخل بيانات الدفع",
     framed_out: "النموذج لا يظهر؟ افتحه في صفحة مستقلة.",
@@ -107,7 +107,7 @@ export const STRINGS = {
     reference_2: "اذكر هذا الكود وادفع {amount} نقدًا.",
     reference_print: "اطبع",
     prompt: "أكد الدفع من هاتفك",
-    prompt_text: "أرسلنا طلبًا إلى المحفظة {phone}. افتحه وأكد {amount}.",
+    prompt_text: "أرسلنا طلبًا إلى المحفظة {phone}. أكد {amount} من هاتفك.",
     otp: "أدخل الكود الذي أرسلناه إليك",
     otp_hint: "الكود مكون من {digits} أرقام.",
     otp_button: "تأكيد",
@@ -252,7 +252,8 @@ export class Language {
     }
     const unit = (/** @type {string} */ unit, /** @type {number} */ number) =>
       new Intl.NumberFormat(this.locale, { style: "unit", unit, unitDisplay: "long" }).format(number);
-    return `${unit("day", Math.floor(hours / 24))} ${unit("hour", hours % 24)}`;
+    const days = unit("day", Math.floor(hours / 24));
+    return hours % 24 ? `${days} ${unit("hour", hours % 24)}` : days;
   }
 
   /** @param {number} time in milliseconds since 1970 */
