@@ -309,7 +309,8 @@ async def _put_away(payer: Payer) -> None:
     unexpected = [one for one in payer.complaints if not any(known in one for known in payer.expected)]
     assert not unexpected, unexpected
     await payer.context.set_offline(offline=False)
-    await payer.page.evaluate("localStorage.clear()")
+    # Taken away first: what is held until now is let go, and its answer would be remembered.
+    await payer.page.evaluate("document.querySelector('qirsh-checkout')?.remove(); localStorage.clear()")
     await payer.page.unroute_all(behavior="ignoreErrors")
     await payer.page.close()
     payer.complaints.clear()  # of what was held until now
