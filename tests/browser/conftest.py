@@ -53,7 +53,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shopfront]:
 
 @pytest.fixture(scope="session")
 def running_counter(scratch: Path, new_database: NewDatabase, front: Shopfront) -> Iterator[Counter]:
-    """A system of its own that the shopfront may call, and a second server that sends wallets to the plugin."""
+    """A system that the shopfront may call; its second server sends wallets to the plugin, and cards to Fawry."""
     home = scratch / "browser"
     with ExitStack() as stack:
         shared: dict[str, Any] = {"shop_origins": [front.url], "textpay": {}}
@@ -66,7 +66,7 @@ def running_counter(scratch: Path, new_database: NewDatabase, front: Shopfront) 
             shop_url=world.shop.url,
             psps=world.psps,
             **shared,
-            routes=_routes("textpay"),
+            routes={**_routes("textpay"), "card": {"EGP": ["fawry"]}},
         )
         texting = stack.enter_context(serving(config))
         yield Counter(world, texting.api, front)

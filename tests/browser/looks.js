@@ -16,8 +16,11 @@
   for (const element of elements) {
     const box = element.getBoundingClientRect();
     if (box.left < card.left - 0.5 || box.right > card.right + 0.5) wrong.push(`stands out of the card: ${named(element)}`);
-    if (element.localName !== "iframe" && element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).display !== "inline") {
-      wrong.push(`is cut off: ${named(element)}`);
+    if (box.top < card.top - 0.5 || box.bottom > card.bottom + 0.5) wrong.push(`stands above or below the card: ${named(element)}`);
+    if (element.localName !== "iframe" && getComputedStyle(element).display !== "inline") {
+      if (element.scrollWidth > element.clientWidth + 1) wrong.push(`is cut off: ${named(element)}`);
+      // The foot hangs into the edge of the card, below the form.
+      if (element.localName !== "form" && element.scrollHeight > element.clientHeight + 2) wrong.push(`is cut off below: ${named(element)}`);
     }
   }
 
@@ -31,9 +34,14 @@
       texts.push({ element, node, boxes: [...range.getClientRects()].filter((box) => box.width > 0.5) });
     }
   }
-  // Nothing overlaps. A line's box is taller than its letters, so a little of it may.
+  // Nothing overlaps. A line's box is taller than its letters, so a little of it may. A button that stays at the bottom of
+  // the window stands over what can be scrolled to, and over nothing once the end is reached.
+  const foot = root.querySelector(".foot");
+  const ended = scrollY + innerHeight >= document.scrollingElement.scrollHeight - 1;
+  const over = !ended && getComputedStyle(foot).position === "sticky" && foot.querySelector(".button");
   for (const [index, one] of texts.entries()) {
     for (const other of texts.slice(index + 1)) {
+      if (over && foot.contains(one.element) !== foot.contains(other.element)) continue;
       for (const a of one.boxes) for (const b of other.boxes) {
         const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
         const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);

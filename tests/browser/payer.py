@@ -57,7 +57,7 @@ def shopfront(folder: Path) -> Iterator[Shopfront]:
 
 @dataclass
 class Counter:
-    """A system to pay at. `texting` is a second server of it, where wallets are texted a code."""
+    """A system to pay at. `texting` is a second server of it: wallets are texted a code, cards go to Fawry."""
 
     world: World
     texting: str

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import pytest
-from playwright.async_api import Route
+from playwright.async_api import Route, expect
 
 from browser.payer import Counter, Payer
 from world import eventually
@@ -23,6 +23,13 @@ METHODS: Final = {
     "texted": "otp_token",
 }
 """What each shows: `texted` is a wallet at the second server."""
+ABROAD: Final = {"card": "pay", "apple_pay": "apple_pay", "google_pay": "google_pay"}
+"""What is paid in dollars on Stripe's page, and by which button there."""
+WORDS: Final = {
+    "declined": {"en": "declined the payment", "ar": "رفض البنك أو المحفظة"},
+    "expired": {"en": "Time is up", "ar": "انتهى الوقت"},
+    "unknown": {"en": "cannot be shown", "ar": "لا يمكن عرض"},
+}
 
 
 async def _in_the_frame(payer: Payer) -> None:
@@ -72,13 +79,14 @@ async def test_each_action_ends_at_the_successful_face_and_the_shop_hears_of_it(
     assert "request" not in await payer.entry(), "the payer's phone has no more use"
 
 
-async def test_a_declined_card_may_be_tried_again_in_the_frame(payer: Payer, counter: Counter) -> None:
+@pytest.mark.parametrize("locale", LOCALES)
+async def test_a_declined_card_may_be_tried_again_in_the_frame(payer: Payer, counter: Counter, locale: str) -> None:
     """The same draft: Paymob's payment key is good for another try, and nothing is registered anew."""
-    await begins(payer, counter, "card")
+    await begins(payer, counter, "card", locale=locale)
     draft_id = await payer.draft()
     await payer.frame.locator("button[value=decline]").click()
     await payer.sees("declined")
-    assert "declined the payment" in await payer.says()
+    assert WORDS["declined"][locale] in await payer.says()
 
     await payer.button.click()
     await payer.sees("iframe")
@@ -90,8 +98,18 @@ async def test_a_declined_card_may_be_tried_again_in_the_frame(payer: Payer, cou
 
 async def test_a_frame_that_shows_nothing_has_a_way_out(payer: Payer, counter: Counter) -> None:
     """A PSP may refuse to be framed, and no page can see that: the payer can."""
+    payer.expected += ["X-Frame-Options", "chrome-error", "ERR_BLOCKED_BY_RESPONSE"]
+
+    async def refused(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, headers={**answer.headers, "x-frame-options": "DENY"})
+
+    await payer.page.route(f"{payer.world.sandbox}/api/acceptance/iframes/**", refused)
     await begins(payer, counter, "card")
     draft_id = await payer.draft()
+    assert await eventually(lambda: _is_refused(payer), "the browser refuses the frame")
+    await expect(payer.frame.locator("button[value=pay]")).to_have_count(0)
+    await payer.page.unroute(f"{payer.world.sandbox}/api/acceptance/iframes/**")
 
     await payer.step.locator("a.link").click()
     await payer.at_the_psp("pay")
@@ -155,24 +173,27 @@ async def test_another_method_is_another_key_for_the_same_order(payer: Payer, co
     assert orders == {first["order"]}
 
 
+@pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize(
     ("method", "act", "face", "words"),
     [
-        ("fawry", "expire", "expired", "Time is up"),
-        ("wallet_qr", "decline", "failed", "declined the payment"),
-        ("mobile_wallet", "decline", "failed", "declined the payment"),
+        ("fawry", "expire", "expired", "expired"),
+        ("wallet_qr", "decline", "failed", "declined"),
+        ("mobile_wallet", "decline", "failed", "declined"),
     ],
 )
 async def test_what_is_not_paid_ends_with_a_reason_and_a_way_on(
-    payer: Payer, counter: Counter, method: str, act: str, face: str, words: str
+    payer: Payer, counter: Counter, method: str, act: str, face: str, words: str, locale: str
 ) -> None:
-    """A payer who reads only "failed" pays nothing more here."""
-    await begins(payer, counter, method)
+    """A payer who reads only "failed" pays nothing more here; a reload tells the same."""
+    await begins(payer, counter, method, locale=locale)
 
     await payer.at_fawry(act)
 
     await payer.sees(face)
-    assert words in await payer.says()
+    assert WORDS[words][locale] in await payer.says()
+    await payer.page.reload()
+    await payer.sees(face)
     await payer.button.click()
     await payer.sees("methods")
 
@@ -208,7 +229,8 @@ async def test_a_wrong_code_may_be_typed_again(payer: Payer, counter: Counter) -
     await payer.sees("completed")
 
 
-async def test_an_action_of_a_newer_server_is_a_polite_dead_end(payer: Payer) -> None:
+@pytest.mark.parametrize("locale", LOCALES)
+async def test_an_action_of_a_newer_server_is_a_polite_dead_end(payer: Payer, locale: str) -> None:
     """Shops do not reload their payers' pages when a server learns something new."""
 
     async def renamed(route: Route) -> None:
@@ -217,13 +239,41 @@ async def test_an_action_of_a_newer_server_is_a_polite_dead_end(payer: Payer) ->
 
     await payer.page.route("**/api/payments/initiate", renamed)
     await payer.page.route("**/api/payments/status/**", renamed)
-    await payer.opens()
+    await payer.opens(locale=locale)
     await payer.pays("wallet_qr")
 
     await payer.sees("unknown_action")
-    assert "cannot be shown" in await payer.says()
+    assert WORDS["unknown"][locale] in await payer.says()
     await payer.link.click()
     await payer.sees("methods")
+
+
+@pytest.mark.parametrize("method", ABROAD)
+async def test_dollars_are_paid_on_stripes_page(payer: Payer, method: str) -> None:
+    """A card abroad, and the wallets of phones."""
+    await payer.opens(currency="USD")
+    await payer.pays(method)
+
+    await payer.at_the_psp(ABROAD[method])
+
+    await payer.sees("completed")
+    assert (await payer.world.payment(await payer.draft()))["payment_method"] == method
+
+
+async def test_a_card_is_paid_on_fawrys_page(payer: Payer, counter: Counter) -> None:
+    """Where a shop sends cards to Fawry, the payer goes there with the whole page."""
+    await payer.opens(counter.texting)
+    await payer.pays("card")
+
+    await payer.at_the_psp("pay")
+
+    await payer.sees("completed")
+    draft_id = payer.page.url.partition("/pay/")[2]  # at the server's public address, which is the first server's
+    assert (await payer.world.payment(draft_id))["gateway"] == "fawry"
+
+
+async def _is_refused(payer: Payer) -> bool:
+    return any("X-Frame-Options" in one for one in payer.complaints)
 
 
 async def _announced(payer: Payer, draft_id: str) -> bool:

@@ -74,7 +74,9 @@ async def test_a_reload_before_the_answer_posts_the_same_again(payer: Payer) -> 
     gone = asyncio.Event()
 
     async def lost(route: Route) -> None:
-        await payer.page.unroute(f"**{INITIATE}")
+        if gone.is_set():
+            await route.continue_()
+            return
         await route.fetch()  # the server has it; the browser never hears of it
         gone.set()
 
@@ -88,6 +90,51 @@ async def test_a_reload_before_the_answer_posts_the_same_again(payer: Payer) -> 
     await payer.sees("qr_code")
     assert len({request.post_data for request in asked}) == 1
     assert await drafts(payer) == 1
+
+
+async def test_a_reload_after_the_way_there_offers_the_way_and_goes_nowhere_by_itself(payer: Payer) -> None:
+    """Whoever came back wanted to see this page."""
+    await payer.opens()
+    await payer.pays("vodafone_cash")
+    await payer.page.wait_for_url(f"{payer.world.sandbox}/**")
+    await payer.page.go_back()
+    await payer.sees("redirect_url")
+    draft_id = await payer.draft()
+
+    await payer.page.reload()
+    await payer.sees("redirect_url")
+
+    await payer.button.click()
+    await payer.at_the_psp("pay")
+    await payer.sees("completed")
+    assert await payer.draft() == draft_id
+
+
+@pytest.mark.parametrize(("method", "face"), [("vodafone_cash", "redirect_url"), ("card", "iframe")])
+async def test_a_reload_after_a_decline_tells_it_again_and_offers_the_same(
+    payer: Payer, method: str, face: str
+) -> None:
+    """A wallet's next try is a new draft; a card's is another in its frame."""
+    await payer.opens()
+    await payer.pays(method)
+    if face == "iframe":
+        await payer.frame.locator("button[value=decline]").click()
+    else:
+        await payer.at_the_psp("cancel")
+    await payer.sees("declined")
+    first = await payer.draft()
+
+    await payer.page.reload()
+    await payer.sees("declined")
+    await payer.button.click()
+
+    if face == "iframe":
+        await payer.sees("iframe")
+    else:
+        await payer.page.wait_for_url(f"{payer.world.sandbox}/**")
+        await payer.page.go_back()
+        await payer.sees("redirect_url")
+    assert (await payer.draft() == first) is (face == "iframe")
 
 
 async def test_what_has_not_changed_is_not_drawn_anew(payer: Payer) -> None:

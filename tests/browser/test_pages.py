@@ -175,11 +175,33 @@ async def test_the_code_is_copied_exactly_and_can_be_printed(payer: Payer) -> No
     assert await payer.page.evaluate("navigator.clipboard.readText()") == code
     shown = payer.step.locator("output")
     assert await shown.evaluate("(one) => (getSelection().selectAllChildren(one), getSelection().toString())") == code
+
+
+async def test_a_code_is_printed_by_itself_under_the_products_name(payer: Payer, counter: Counter) -> None:
+    """From a shop's page too, where nothing of ours is remembered; paper does not change by itself."""
+    lines = two_lines(counter.world.api)
+    await payer.context.add_init_script("window.printed = 0; window.print = () => (window.printed += 1)")
+    await payer.page.goto(counter.front.write("print.html", f"<!doctype html><title>Shop</title>{lines}"))
+    await payer.sees("methods")
+    await payer.pays("fawry")
+    await payer.sees("reference_code")
+    code = (await payer.world.payment(await payer.draft()))["transaction_reference_id"]
+
     async with payer.context.expect_page() as opened:
         await payer.step.locator("a.link").click()
     sheet = await opened.value
     await payer.sees("reference_code", sheet)
-    assert sheet.url.endswith("#print")
+    assert await eventually(lambda: sheet.evaluate("window.printed"), "the sheet to be printed")
+
+    await sheet.emulate_media(media="print")
+    await expect(sheet.locator(".product")).to_have_text("T-shirt")
+    shown = (await sheet.locator(".card").inner_text()).replace("\n", "")
+    assert code in shown
+    assert "Pay before" in shown
+    for word in ("changes by itself", "Time left", "Copy", "Print", "Choose"):
+        assert word not in shown
+    assert await sheet.evaluate("window.printed") == 1
+    assert await payer.page.evaluate("window.printed") == 0
 
 
 @pytest.mark.parametrize("path", ["/pay?product_id=tshirt", "/pay/01a2"])
@@ -275,6 +297,8 @@ async def test_the_methods_fit_the_narrowest_phone(counter: Counter, chromium: B
             await payer.opens(locale=locale)
             assert await payer.page.evaluate("document.scrollingElement.scrollWidth") == 320
             await expect(payer.button).to_be_in_viewport()
+            radius = await payer.page.locator(".card").evaluate("card => getComputedStyle(card).borderRadius")
+            assert radius == "0px", "the card is the page"
 
 
 async def _reach(payer: Payer, method: str) -> None:

@@ -1,14 +1,16 @@
 """The element as it is served: one ES module, joined from the modules it is written in."""
 
-import gzip
 import hashlib
 import re
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from typing import Final
 
 MODULES: Final = (
-    *("dom", "strings", "style", "memory", "client", "attributes"),
+    *("style", "dom", "strings", "memory", "client", "attributes"),
     *("shell", "faces", "scene", "code", "actions", "form", "flow", "qirsh-checkout"),
 )
 """Each after those it imports."""
@@ -16,13 +18,23 @@ MODULES: Final = (
 _COMMENT: Final = re.compile(r"^ *//[^\n]*\n|/\*\*.*?\*/\s*|(?<=[;,{]) // [^\n]*$", re.MULTILINE | re.DOTALL)
 _IMPORT: Final = re.compile(r'^import \{[^}]*\} from "\./[a-z-]+\.js";\n', re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export (?=const|class|function|async)", re.MULTILINE)
-# Spaces that only people need. A string is matched before what is in it, and a line ends where it ended.
+# Spaces, and commas and semicolons before what ends a list or a block, that only people need: each statement of ours
+# ends with a semicolon or a brace. A string is matched before what is in it.
 _TEXT: Final = r'"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`'
-_SPACE: Final = re.compile(
-    rf"({_TEXT})|^ +|\n(?=\n)| *([=?:&|<>(){{}},;!]) *|(?<=[{{(,;])\n *",
-    re.MULTILINE,
+_SPARE: Final = (
+    re.compile(rf"({_TEXT})|^ +|\n(?=\n)| *([=?:&|<>(){{}},;!]) *|(?<=[{{(,;])\n *", re.MULTILINE),
+    re.compile(rf"({_TEXT})|\n(?=[\]}})])|(?<=[;}}])\n"),
+    re.compile(rf"({_TEXT})|;(?=}})|,(?=[\]}})])"),
+    re.compile(rf"({_TEXT})|\((\w+)\)(?==>)"),
 )
-_STYLE_SPACE: Final = re.compile(r"\s*([{};,])\s*|(?<=:) ")
+_STYLE_SPARE: Final = re.compile(r"\s*([{};,])\s*|(?<=:) |(?<=^) ")
+_TABLES: Final = re.compile(r"export const STRINGS = (\{.*?^\});$", re.MULTILINE | re.DOTALL)
+_TABLE: Final = re.compile(r"^  (\w\w): \{\n(.*?)^  \},$", re.MULTILINE | re.DOTALL)
+_SENTENCE: Final = re.compile(r'^    (\w+): "([^"\\|~]*)",$', re.MULTILINE)
+_UNFOLD: Final = (
+    '".split("~").map(table=>table.split("|")),STRINGS={};for(const[code,...said]of TABLES)'
+    "STRINGS[code]=Object.fromEntries(said.map((sentence,at)=>[NAMES[at],sentence]));"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +48,48 @@ class Module:
 
 def joined() -> Module:
     """The whole element. One request is one round trip, whatever the network; its source stays in small files."""
-    source = "".join(_bare((files(__package__) / "element" / f"{name}.js").read_text("utf-8")) for name in MODULES)
-    body = f"// Qirsh, Apache-2.0\n{source}export {{ QirshCheckout }};\n".encode()
-    return Module(body, gzip.compress(body, mtime=0), f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    sources = {name: (files(__package__) / "element" / f"{name}.js").read_text("utf-8") for name in MODULES}
+    parts = ["// Qirsh, Apache-2.0\n" + _style(sources.pop("style")), ""]
+    for name, source in sources.items():
+        first, *others = _sentences(source) if name == "strings" else [_bare(source)]
+        parts[-1] += first
+        parts += others
+    parts[-1] += "export { QirshCheckout };\n"
+    body = "".join(parts).encode()
+    return Module(body, _packed(parts), f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 def _bare(source: str) -> str:
-    """A module without its comments, imports, exports and spare spaces: its names are those of the whole."""
+    """A module without its comments, imports, exports and spare signs: its names are those of the whole."""
     for pattern in (_COMMENT, _IMPORT, _EXPORT):
         source = pattern.sub("", source)
-    if source.startswith("\nconst STYLE"):
-        return _STYLE_SPACE.sub(r"\1", source)
-    return _SPACE.sub(lambda found: found[1] or found[2] or "", source)
+    for pattern in _SPARE:
+        source = pattern.sub(lambda found: next(filter(None, found.groups()), ""), source)
+    return source
+
+
+def _style(source: str) -> str:
+    """The module of the style, whose one string has spaces of its own to spare."""
+    return _STYLE_SPARE.sub(r"\1", _EXPORT.sub("", _COMMENT.sub("", source))).replace(";}", "}").strip()
+
+
+def _sentences(source: str) -> list[str]:
+    """The module of the sentences: what stands before them, each language, and what stands after them.
+
+    Each sentence stands beside its name where people read it; over the wire each name goes once.
+    """
+    found = _TABLES.search(source)
+    assert found is not None
+    tables = {code: dict(_SENTENCE.findall(lines)) for code, lines in _TABLE.findall(found[1])}
+    names, *others = (list(table) for table in tables.values())
+    assert all(names == other for other in others), "every language has the same sentences in the same order"
+    said = ["~" + "|".join((code, *table.values())) for code, table in tables.items()]
+    first = f'{_bare(source[: found.start()])}const [NAMES,...TABLES]="{"|".join(names)}{said[0]}'
+    return [first, *said[1:], _UNFOLD + _bare(source[found.end() :])]
+
+
+def _packed(parts: Sequence[str]) -> bytes:
+    """Packed once, each part with a code of its own: Arabic, English, style and script have different letters."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16, 9)
+    packed = b"".join(packer.compress(one.encode()) + packer.flush(zlib.Z_BLOCK) for one, _ in pairwise(parts))
+    return packed + packer.compress(parts[-1].encode()) + packer.flush()

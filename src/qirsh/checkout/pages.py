@@ -16,7 +16,7 @@ _FILES: Final = {"pay.css": "text/css", "pay.js": "text/javascript"}
 _ELEMENT: Final = joined()
 _ELEMENT_HEADERS: Final = {
     # Five minutes: a page that is opened now gets the release that answers it now.
-    "Cache-Control": "public, max-age=300, stale-while-revalidate=86400",
+    "Cache-Control": "public, max-age=300",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "ETag": _ELEMENT.etag,
     "Vary": "Accept-Encoding, Origin",

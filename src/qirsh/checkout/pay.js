@@ -20,7 +20,7 @@ else show();
 function show() {
   const checkout = document.createElement("qirsh-checkout");
   if (draft) checkout.setAttribute("payment-draft-id", draft);
-  for (const name of draft ? ["locale"] : ASKED) {
+  for (const name of draft ? ["locale", "product_id"] : ASKED) {
     const value = query.get(name);
     if (value) checkout.setAttribute(name.replaceAll("_", "-"), value);
   }

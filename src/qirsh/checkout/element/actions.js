@@ -1,8 +1,8 @@
 // What the payer must do next: one face for each payment action.
 
-import { make } from "./dom.js";
+import { later, make } from "./dom.js";
 import { askCode } from "./code.js";
-import { link, main, quiet, spinner, verdict } from "./faces.js";
+import { deadEnd, link, main, quiet, spinner, verdict } from "./faces.js";
 import { another, countdown, declined, reason } from "./scene.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -29,15 +29,18 @@ export function faceOf(scene) {
   const face = ACTIONS[scene.status.paymentAction ?? ""];
   const { language } = scene.shell;
   if (face && scene.status.actionData) return face(scene.status.actionData, scene);
-  return {
-    name: "unknown_action",
-    title: language.say("unknown_action"),
-    sign: "late",
-    bad: true,
-    body: [quiet(language.say("unknown_action_text"))],
-    main: main(language.say("reload"), () => location.reload()),
-    below: another(scene),
-  };
+  return unknown(language, another(scene));
+}
+
+/**
+ * What this page cannot show.
+ *
+ * @param {import("./strings.js").Language} language
+ * @param {Face["below"]} below
+ * @returns {Face}
+ */
+export function unknown(language, below) {
+  return { ...deadEnd(language, "problem"), name: "unknown_action", title: language.say("unknown_action"), below };
 }
 
 /**
@@ -47,17 +50,19 @@ export function faceOf(scene) {
  */
 function goThere({ url, display }, scene) {
   const { language } = scene.shell;
-  if (display === "iframe" && !scene.status.reason) return frame(url, scene);
-  if (scene.status.reason) return refused(scene, display === "iframe" ? () => scene.shell.show(() => frame(url, scene)) : scene.again);
+  const inside = display === "iframe";
   // A frame around us may not be left by itself, so there the payer presses the button.
   const framed = window !== window.top;
-  if (scene.fresh && !framed) scene.leave(url);
+  const away = () => make("a", { class: "button", href: url, target: framed ? "_top" : "_self" }, language.say("go"));
+  if (scene.status.reason) return refused(scene, inside ? scene.open : scene.again, away);
+  if (inside) return frame(url, scene);
+  if (scene.fresh && !framed) location.assign(url);
   return {
     name: "redirect_url",
     title: language.say("go"),
     sign: "back",
     body: [quiet(language.say("go_text"))],
-    main: make("a", { class: "button", href: url, target: framed ? "_top" : "_self" }, language.say("go_button")),
+    main: away(),
     below: another(scene),
   };
 }
@@ -128,10 +133,10 @@ function showReference({ code, biller, amount }, scene) {
   const groups = (/\D/.test(code) ? null : code.match(/.{1,3}(?=(?:.{3})*$)/g)) ?? [code];
   number.append(...groups.map((group) => make("span", {}, group)));
   const copy = main(language.say("reference_copy"), async () => {
-    await copied(code, number);
-    copy.textContent = language.say("reference_copied");
-    scene.shell.tell(language.say("reference_copied"));
-    setTimeout(() => (copy.textContent = language.say("reference_copy")), 3000);
+    const said = language.say((await copied(code, number)) ? "reference_copied" : "reference_selected");
+    copy.textContent = said;
+    scene.shell.tell(said);
+    later(scene.shell.leaving.signal, 3000, () => (copy.textContent = language.say("reference_copy")));
   });
   return {
     name: "reference_code",
@@ -144,10 +149,10 @@ function showReference({ code, biller, amount }, scene) {
         { class: "small" },
         make("li", {}, language.say("reference_1", { biller })),
         make("li", {}, language.say("reference_2", { amount: money })),
-        make("li", {}, language.say("by_itself")),
+        make("li", { class: "screen" }, language.say("by_itself")),
       ),
       countdown(scene),
-      make("a", { class: "link small", href: scene.print, target: "_blank", rel: "noopener" }, language.say("reference_print")),
+      make("a", { class: "link small print", href: scene.print, target: "_blank", rel: "noopener" }, language.say("reference_print")),
     ],
     main: copy,
     below: another(scene),
@@ -161,7 +166,7 @@ function showReference({ code, biller, amount }, scene) {
  */
 function waitForPhone({ phone }, scene) {
   const { language } = scene.shell;
-  if (scene.status.reason) return refused(scene, scene.again);
+  if (scene.status.reason) return refused(scene, scene.again, () => null);
   return {
     name: "mobile_prompt",
     title: language.say("prompt"),
@@ -179,12 +184,13 @@ function waitForPhone({ phone }, scene) {
  * A try that was refused, where another may follow.
  *
  * @param {Scene} scene
- * @param {() => void} again
+ * @param {(() => void) | null} again
+ * @param {() => HTMLElement | null} otherwise the main button where this page cannot try again
  * @returns {Face}
  */
-function refused(scene, again) {
+function refused(scene, again, otherwise) {
   const { language } = scene.shell;
-  const more = { bad: true, main: main(language.say("again"), again), below: another(scene) };
+  const more = { bad: true, main: again ? main(language.say("again"), again) : otherwise(), below: another(scene) };
   return verdict("declined", "failed", language.say("failed"), [reason(scene)], more);
 }
 
@@ -197,9 +203,11 @@ function refused(scene, again) {
 export function failed(scene) {
   const { language } = scene.shell;
   const expired = scene.status.reason === "expired";
-  const sentences = [reason(scene), language.say("not_taken")];
+  const sentences = [reason(scene)];
+  // Of what was never answered nobody knows.
+  if (!expired && scene.status.reason !== "never_registered") sentences.push(language.say("not_taken"));
   const other = scene.another && main(language.say("another"), scene.another);
-  const again = scene.another && link(language.say("again"), scene.again);
+  const again = scene.again && link(language.say("again"), scene.again);
   const title = language.say(expired ? "expired" : "failed");
   return verdict(expired ? "expired" : "failed", expired ? "late" : "failed", title, sentences, { bad: true, main: other, below: again });
 }
@@ -207,11 +215,14 @@ export function failed(scene) {
 /**
  * @param {string} text
  * @param {HTMLElement} shown is selected where the clipboard is closed to us
+ * @returns {Promise<boolean>} whether it was copied
  */
 async function copied(text, shown) {
   try {
     await navigator.clipboard.writeText(text);
+    return true;
   } catch {
     getSelection()?.selectAllChildren(shown);
+    return false;
   }
 }

@@ -1,5 +1,7 @@
 // The server's HTTP API, as the page uses it: what is lost is asked again, with the same key.
 
+import { later } from "./dom.js";
+
 /**
  * @typedef {object} Offer
  * @property {string} payment_method
@@ -35,11 +37,15 @@
 const PATIENCE = 40_000;
 const WAIT_SECONDS = 25;
 /** Between questions that nobody answered: quick first, then no burden. */
-const PAUSES = [1, 2, 4, 8, 15];
+const PAUSES = [1, 2, 4, 8];
+const LAST_PAUSE = 15;
 /** How often a server that is in trouble is asked again before the payer hears of it. */
 const TRIES = 3;
 
 export class Client {
+  /** How far the server's clock is ahead of this device's, in milliseconds, as far as the server lets us know. */
+  ahead = 0;
+
   /** @param {string} server its origin */
   constructor(server) {
     this.server = server;
@@ -88,27 +94,27 @@ export class Client {
     for (let etag = "", lost = 0; ; ) {
       if (document.hidden) await until(document, "visibilitychange", signal);
       const hidden = whenHidden(signal);
-      try {
-        const began = performance.now();
-        const answer = await this.#ask(`status/${draft}?wait=${WAIT_SECONDS}`, hidden.signal, undefined, etag);
-        if (answer.status === 404) return told.gone();
-        if (answer.status !== 200 && answer.status !== 304) throw new Error(`${answer.status}`);
-        lost = 0;
-        told.heard();
-        if (answer.status === 200) {
-          etag = answer.etag ?? "";
-          told.stands(answer.body);
-        }
-        // A server between us that does not wait must not be asked without a pause.
-        if (performance.now() - began < 1000 && answer.status === 304) await pause(2, signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (hidden.signal.aborted) continue;
+      const began = performance.now();
+      const asked = this.#ask(`status/${draft}?wait=${WAIT_SECONDS}`, hidden.signal, undefined, etag);
+      const answer = await asked.catch(() => null);
+      const left = hidden.signal.aborted;
+      hidden.abort();
+      signal.throwIfAborted();
+      if (!answer && left) continue;
+      if (answer?.status === 404) return told.gone();
+      if (answer?.status !== 200 && answer?.status !== 304) {
         told.lost();
-        await pause(PAUSES[Math.min(lost++, PAUSES.length - 1)], signal);
-      } finally {
-        hidden.abort();
+        await pause(PAUSES[lost++] ?? LAST_PAUSE, signal);
+        continue;
       }
+      lost = 0;
+      told.heard();
+      if (answer.status === 200) {
+        etag = answer.etag ?? "";
+        told.stands(answer.body);
+      }
+      // A server between us that does not wait must not be asked without a pause.
+      else if (performance.now() - began < 1000) await pause(2, signal);
     }
   }
 
@@ -129,7 +135,7 @@ export class Client {
       } catch (error) {
         signal.throwIfAborted();
         told.lost();
-        await pause(PAUSES[Math.min(lost++, PAUSES.length - 1)], signal);
+        await pause(PAUSES[lost++] ?? LAST_PAUSE, signal);
         continue;
       }
       told.heard();
@@ -143,7 +149,7 @@ export class Client {
   /**
    * @param {string} path
    * @param {AbortSignal} signal
-   * @param {unknown} [body] makes it a POST
+   * @param {any} [body] makes it a POST
    * @param {string} [etag] what is known already
    * @returns {Promise<Answer>}
    * @throws where no answer of the server came, in time or at all
@@ -151,15 +157,20 @@ export class Client {
   async #ask(path, signal, body, etag) {
     const response = await fetch(`${this.server}/api/payments/${path}`, {
       method: body ? "POST" : "GET",
-      headers: { ...(body ? { "Content-Type": "application/json" } : {}), ...(etag && { "If-None-Match": etag }) },
-      body: body ? JSON.stringify(body) : undefined,
+      headers: { ...(body && { "Content-Type": "application/json" }), ...(etag && { "If-None-Match": etag }) },
+      body: body && JSON.stringify(body),
       credentials: "omit",
       cache: "no-store",
       signal: either(signal),
     });
+    const { status } = response;
+    const answered = status === 304 ? {} : ((await response.json()) ?? {});
+    // Every trouble of ours has a code; any other is of something that stands between us.
+    if (status >= 500 && !answered.code) throw new Error(`${status}`);
+    const date = Date.parse(response.headers.get("Date") ?? "");
+    if (date) this.ahead = date - Date.now();
     return {
-      status: response.status,
-      body: response.status === 304 ? null : await response.json(),
+      ...{ status, body: answered },
       etag: response.headers.get("ETag"),
       retryAfter: Number(response.headers.get("Retry-After")) || 0,
       replayed: response.headers.has("Idempotent-Replayed"),
@@ -197,18 +208,16 @@ function pause(seconds, signal) {
  * @param {number} [seconds]
  * @returns {Promise<void>}
  */
-function until(target, event, signal, seconds) {
-  return new Promise((resolve, reject) => {
-    const end = () => {
-      clearTimeout(timer);
-      target.removeEventListener(event, end);
-      signal.removeEventListener("abort", end);
-      signal.aborted ? reject(signal.reason) : resolve();
-    };
-    const timer = seconds && setTimeout(end, seconds * 1000);
-    target.addEventListener(event, end);
-    signal.addEventListener("abort", end);
+async function until(target, event, signal, seconds) {
+  const over = new AbortController();
+  const listening = { signal: over.signal };
+  await new Promise((/** @type {(value?: any) => void} */ resolve) => {
+    target.addEventListener(event, resolve, listening);
+    signal.addEventListener("abort", resolve, listening);
+    if (seconds) later(over.signal, seconds * 1000, resolve);
   });
+  over.abort();
+  signal.throwIfAborted();
 }
 
 /**

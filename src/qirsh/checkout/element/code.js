@@ -18,13 +18,13 @@ export function askCode({ digits }, scene) {
   const hint = language.say("otp_hint", { digits: language.number(digits) });
   const input = make("input", {
     ...{ class: "text otp", name: "otp", inputmode: "numeric", autocomplete: "one-time-code" },
-    ...{ maxlength: digits, size: digits, "aria-describedby": "otp-note", "aria-label": language.say("otp"), required: true },
+    ...{ size: digits, "aria-describedby": "otp-note", "aria-label": language.say("otp"), required: true },
   });
   const note = make("p", { id: "otp-note", class: "quiet small" }, hint);
   const said = make("p", { class: "error", role: "alert" });
   let busy = false;
   const submit = async () => {
-    const otp = latin(input.value).trim();
+    const otp = latin(input.value).replace(/[\s-]/g, ""); // what is pasted is often in groups
     if (busy) return;
     input.setAttribute("aria-invalid", "false");
     said.textContent = "";
@@ -36,10 +36,9 @@ export function askCode({ digits }, scene) {
       if (answer.status === 200) {
         scene.shell.tell(language.say("by_itself"));
         note.textContent = language.say("by_itself");
-        scene.stands(answer.body);
       } else wrong(refusal(answer, scene));
     } catch {
-      wrong(language.say("otp_later"));
+      wrong(language.say("gateway_unavailable"));
     }
     busy = false;
     scene.shell.busy(false);
@@ -73,6 +72,6 @@ export function askCode({ digits }, scene) {
  */
 function refusal({ status, body }, { shell: { language } }) {
   if (body.code === "code_refused" && body.tries_left) return language.say("otp_wrong", { left: language.number(body.tries_left) });
-  if (body.code.startsWith("code_")) return language.say("otp_over");
-  return language.say(status >= 500 ? "otp_later" : "problem");
+  if (body.code?.startsWith("code_")) return language.say("otp_over");
+  return language.say(status < 500 ? "problem" : "gateway_unavailable");
 }

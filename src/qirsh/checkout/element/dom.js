@@ -17,13 +17,25 @@ export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
-    else if (value !== undefined && value !== null && value !== false) {
+    else if (value != null && value !== false) {
       element.setAttribute(name, value === true ? "" : `${value}`);
       if (name === "class") element.setAttribute("part", `${value}`); // what we style, a shop may style
     }
   }
   for (const child of children) if (child) element.append(child);
   return element;
+}
+
+/**
+ * Act later, unless the signal comes first.
+ *
+ * @param {AbortSignal} signal
+ * @param {number} milliseconds
+ * @param {() => void} act
+ */
+export function later(signal, milliseconds, act) {
+  const timer = setTimeout(act, milliseconds);
+  signal.addEventListener("abort", () => clearTimeout(timer));
 }
 
 /**

@@ -50,6 +50,17 @@ export function waiting(name, title, text = "") {
 }
 
 /**
+ * What becomes of a payment is about to be known.
+ *
+ * @param {Language} language
+ * @param {string} [name]
+ * @returns {Face}
+ */
+export function checking(language, name = "checking") {
+  return waiting(name, language.say("checking"), language.say("by_itself"));
+}
+
+/**
  * A face with a sign and a few sentences: the end, or a dead end.
  *
  * @param {string} name
@@ -72,7 +83,7 @@ export function verdict(name, sign, title, sentences, more = {}) {
  * @returns {Face}
  */
 export function deadEnd(language, code) {
-  const sentence = language.say(language.has(code) ? code : "nothing_text");
+  const sentence = language.say(code) || language.say("nothing_text");
   const reload = main(language.say("reload"), () => location.reload());
   return verdict("dead_end", "late", language.say("nothing"), [sentence], { bad: true, main: reload });
 }

@@ -1,8 +1,9 @@
 // One purchase on its way: from what is remembered, or the methods, to its end. A new start is a new flow.
 
-import { failed, faceOf } from "./actions.js";
+import { failed, faceOf, unknown } from "./actions.js";
 import { Client } from "./client.js";
-import { deadEnd, link, main, verdict, waiting } from "./faces.js";
+import { later } from "./dom.js";
+import { checking, deadEnd, link, main, verdict, waiting } from "./faces.js";
 import { Form, possible } from "./form.js";
 import { Memory } from "./memory.js";
 
@@ -18,15 +19,25 @@ import { Memory } from "./memory.js";
  * @property {(name: string, detail: Record<string, any>) => void} tell an event for the page
  */
 
+/** Nobody waits longer for a provider without being told of another way. In milliseconds. */
+const SLOW = 20_000;
+
+/** The server asks the provider before it sends a frame back, so news come with it or soon. In milliseconds. */
+const DECIDED = 5000;
+
 export class Flow {
   #shell;
   #wanted;
   #host;
   #client;
   #run = new AbortController();
+  /** What the server is asked at the moment: one thing at a time. */
+  #turn = new AbortController();
   /** @type {Form | null} */
   form = null;
   #busy = false;
+  /** The form of a flow before, with what was chosen and typed there. */
+  #before = /** @type {Form | null | undefined} */ (null);
   /** What is shown of the draft, so that what has not changed is not drawn anew under the payer's hands. */
   #drawn = "";
 
@@ -34,44 +45,66 @@ export class Flow {
    * @param {import("./shell.js").Shell} shell
    * @param {ReturnType<import("./attributes.js").attributesOf>} wanted
    * @param {Host} host
+   * @param {Flow | null} before
    */
-  constructor(shell, wanted, host) {
+  constructor(shell, wanted, host, before) {
     this.#shell = shell;
     this.#wanted = wanted;
     this.#host = host;
+    this.#before = before?.typed;
     this.#client = new Client(wanted.server);
     this.memory = new Memory(wanted.facts, wanted.order);
   }
 
   begin() {
     const { signal } = this.#run;
-    const { draft, amount, currency } = this.#wanted;
+    const { draft, product, amount, currency } = this.#wanted;
     const { entry } = this.memory;
     const { language } = this.#shell;
-    window.addEventListener("storage", (event) => this.#elsewhere(event), { signal });
-    window.addEventListener("offline", () => this.#net(true), { signal });
-    window.addEventListener("online", () => this.#net(true), { signal });
+    const on = (/** @type {string} */ name, /** @type {(event: any) => void} */ act) => window.addEventListener(name, act, { signal });
+    on("storage", (event) => this.#elsewhere(event));
+    on("offline", () => this.#net(true));
+    on("online", () => this.#net(true));
     // A page that comes back by the back button was frozen in the middle of a step.
-    window.addEventListener("pageshow", (event) => event.persisted && this.#host.restart(), { signal });
+    on("pageshow", (event) => event.persisted && this.#host.restart());
     this.#shell.price(language.pick(entry?.name), amount ? language.money(amount, currency) : "");
     const known = draft || entry?.draft;
+    const lost = this.memory.unanswered();
     if (known) this.#follow(known);
-    else if (entry?.request) this.#register(entry.request); // its answer was lost: the same key asks again
+    else if (lost) this.#register(lost, false); // the payer pressed, so it counts: the same key asks again
     else this.#offer();
+    if (draft && product) this.#named(product, currency);
   }
 
   /** Stop, with everything as it is. */
   end() {
     this.#run.abort();
+    this.#turn.abort();
+  }
+
+  /**
+   * The form, or the one of the flow before as long as there is none.
+   *
+   * @returns {Form | null | undefined}
+   */
+  get typed() {
+    return this.form ?? this.#before;
+  }
+
+  /** A signal for what is asked next; what was asked before is not waited for any more. */
+  #next() {
+    this.#turn.abort();
+    this.#turn = new AbortController();
+    return this.#turn.signal;
   }
 
   /**
    * Show the methods.
    *
-   * @param {string | null} [problem] what went wrong before
+   * @param {string} [problem] what went wrong before
    */
-  async #offer(problem = null) {
-    const { signal } = this.#run;
+  async #offer(problem = "") {
+    const signal = this.#next();
     const { language } = this.#shell;
     this.#busy = false;
     this.#drawn = "";
@@ -85,7 +118,8 @@ export class Flow {
       if (answer.status !== 200) return this.#dead(answer.body.code);
       const offers = possible(answer.body.methods, amount);
       if (!offers.length) return this.#dead("nothing_text");
-      this.form = new Form(this.#shell, offers, (offer, payer) => this.#pay(offer, payer, answer.body.name));
+      const paid = (/** @type {Offer} */ offer, /** @type {any} */ payer) => this.#pay(offer, payer, answer.body.name);
+      this.form = new Form(this.#shell, offers, paid, this.#before);
       this.#shell.price(language.pick(answer.body.name), "");
     }
     const form = this.form;
@@ -111,35 +145,46 @@ export class Flow {
       return_url: back,
       locale: told,
     };
-    this.#register(this.memory.tried(asked, name));
+    this.#register(this.memory.tried(asked, name), true);
   }
 
   /**
    * Post what is kept, until it is known what became of it.
    *
    * @param {Record<string, any>} request
+   * @param {boolean} fresh the payer pressed on this page, and did not only load it
    */
-  async #register(request) {
-    const { signal } = this.#run;
-    const ask = () => this.#show(() => waiting("asking", this.#say("wait")));
+  async #register(request, fresh) {
+    const signal = this.#next();
+    this.#drawn = "";
     this.#busy = true;
     this.#shell.busy(true);
-    const slow = setTimeout(ask, this.#shell.face === "methods" ? 1500 : 0);
-    signal.addEventListener("abort", () => clearTimeout(slow));
+    later(signal, this.#shell.face === "methods" ? 1500 : 0, () => this.#asking());
     const answer = await this.#client.initiate(request, this.#hears(), signal).catch(() => null);
-    clearTimeout(slow);
     if (!answer || signal.aborted) return;
+    this.#next();
     this.#busy = false;
+    const { paymentDraftId: draft, paymentAction } = answer.body;
+    this.memory.became(request.idempotency_key, draft ? { draft } : {});
     if (answer.status !== 201) return this.#refused(answer, request);
-    const { paymentDraftId, paymentAction } = answer.body;
-    this.memory.keep({ .../** @type {any} */ (this.memory.entry), draft: paymentDraftId });
     // What was answered once may be over by now: a repeat is believed only that there is a draft.
     if (paymentAction && !answer.replayed) {
       const { product_amount: amount, currency } = request;
       const stands = { status: "awaiting_user_action", reason: null, amount, currency, ...answer.body };
-      this.#stands(stands, true);
+      this.#stands(stands, fresh);
     }
-    this.#follow(paymentDraftId);
+    this.#follow(draft);
+  }
+
+  /** The provider takes its time; where it takes too long, there is a way out. */
+  #asking() {
+    const face = (text = "") => waiting("asking", this.#say("wait"), text);
+    this.#show(() => face());
+    later(this.#shell.leaving.signal, SLOW, () => {
+      const slow = this.#say("slow");
+      this.#show(() => ({ ...face(slow), below: this.#other() }));
+      this.#shell.tell(slow);
+    });
   }
 
   /**
@@ -147,11 +192,11 @@ export class Flow {
    * @param {Record<string, any>} request
    */
   #refused({ body }, request) {
-    const { language } = this.#shell;
-    const { code, retry, reason } = body;
+    const { code = "", retry, reason } = body;
     if (code === "gateway_rejected") {
-      const failed = { ...request, amount: request.product_amount, status: "failed", reason };
-      return this.#stands(/** @type {any} */ ({ ...failed, paymentDraftId: body.paymentDraftId ?? null }), false);
+      const { product_amount: amount, currency } = request;
+      const failed = { paymentDraftId: null, ...body, status: "failed", reason, amount, currency };
+      return this.#stands(failed, false);
     }
     if (retry === "never") {
       this.memory.renew();
@@ -159,8 +204,7 @@ export class Flow {
       console.error(`qirsh-checkout: ${code}`, body.errors ?? body.detail);
     }
     if (/^pr/.test(code)) return this.#dead(code); // the product, or its price
-    const about = code.replace("misconfigured", "unavailable");
-    this.#offer(this.#say(language.has(about) ? about : "problem"));
+    this.#offer(this.#say(code.replace("misconfigured", "unavailable")) || this.#say("problem"));
     if (body.errors?.[0].pointer === "#/payer/phone") this.form?.complain(this.#say("phone_wrong"));
   }
 
@@ -170,14 +214,9 @@ export class Flow {
    * @param {string} draft
    */
   async #follow(draft) {
-    const { signal } = this.#run;
-    if (!this.#drawn) this.#show(() => waiting("checking", this.#say("checking"), this.#say("by_itself")));
-    const told = {
-      ...this.#hears(),
-      stands: (/** @type {Status} */ status) => this.#stands(status, false),
-      gone: () => this.#gone(),
-    };
-    await this.#client.follow(draft, told, signal).catch(() => {}); // it ends with the signal alone
+    const signal = this.#next();
+    if (!this.#drawn) this.#show(() => checking(this.#shell.language));
+    await this.#client.follow(draft, this.#hears(), signal).catch(() => {}); // it ends with the signal alone
   }
 
   /**
@@ -210,7 +249,7 @@ export class Flow {
         return this.#show(() => verdict("refunded", "back", this.#say("refunded"), sentences));
       }
       default:
-        return this.#show(() => waiting("asking", this.#say("wait")));
+        return this.#asking();
     }
   }
 
@@ -220,7 +259,7 @@ export class Flow {
    */
   #completed({ paymentDraftId, amount, currency }, money) {
     this.memory.paid(paymentDraftId);
-    this.#run.abort();
+    this.end();
     this.#shell.net("");
     this.#host.tell("qirsh-completed", { paymentDraftId, orderReference: this.memory.entry?.order ?? null, amount, currency });
     const { product, order } = this.#wanted;
@@ -236,45 +275,67 @@ export class Flow {
    * @returns {import("./actions.js").Scene}
    */
   #scene(status, money, fresh) {
-    const { signal } = this.#run;
+    const { server, ahead } = this.#client;
+    const sheet = new URLSearchParams({ locale: this.#shell.language.code, product_id: this.#wanted.product });
     return {
-      ...{ shell: this.#shell, status, money, fresh },
-      again: () => this.#again(),
-      another: this.memory.entry && (() => this.#another()),
+      ...{ shell: this.#shell, status, money, fresh, ahead },
+      again: this.#mine() && (() => this.#again()),
+      another: this.#mine() && (() => this.#another()),
+      open: () => this.#open(status, money),
       returned: () => this.#returned(status, money),
-      leave: (url) => location.assign(url),
-      handIn: (otp) => this.#client.handIn(status.paymentDraftId, status.actionData?.token, otp, signal),
-      stands: (now) => this.#stands(now, false),
-      print: `${this.#client.server}/pay/${status.paymentDraftId}?${new URLSearchParams({ locale: this.#shell.language.code })}#print`,
+      handIn: (otp) => this.#client.handIn(status.paymentDraftId, status.actionData?.token, otp, this.#run.signal),
+      print: `${server}/pay/${status.paymentDraftId}?${sheet}#print`,
     };
+  }
+
+  /** Whether this browser began what is followed, and so can begin anew. */
+  #mine() {
+    return this.memory.entry?.request && !this.#wanted.draft ? true : null;
   }
 
   /** The same method once more, as a new try of the same order: what was declined may be over at the PSP. */
   #again() {
+    if (this.#busy) return;
     const { idempotency_key: _, ...asked } = this.memory.entry?.request ?? {};
     this.memory.renew();
-    if (asked.product_id) this.memory.tried(asked);
-    this.#host.restart(); // what is kept and has no draft yet is posted
+    this.#register(this.memory.tried(asked), true);
   }
 
   #another() {
     this.memory.renew();
-    this.#host.restart();
+    this.#offer();
+  }
+
+  #other() {
+    return this.#mine() && link(this.#say("another"), () => this.#another());
   }
 
   /**
-   * The frame came back: its payment may be decided any moment, or not be made at all.
+   * The PSP's form, for one more try: whatever the server says next is news, be it the same refusal again.
+   *
+   * @param {Status} status
+   * @param {string} money
+   */
+  #open(status, money) {
+    this.#drawn = "";
+    this.#show(() => faceOf({ ...this.#scene(status, money, false), status: { ...status, reason: null } }));
+  }
+
+  /**
+   * The frame came back: its payment may be decided any moment, or not be made at all. A second refusal for the reason
+   * of the first changes nothing that the server shows, so where nothing comes it is taken to be that.
    *
    * @param {Status} status
    * @param {string} money
    */
   #returned(status, money) {
-    const open = () => this.#show(() => faceOf(this.#scene({ ...status, reason: null }, money, false)));
+    this.#drawn = "";
     this.#show(() => ({
-      ...waiting("checking", this.#say("checking"), this.#say("by_itself")),
-      main: main(this.#say("framed"), open),
-      below: link(this.#say("another"), () => this.#another()),
+      ...checking(this.#shell.language),
+      main: main(this.#say("framed"), () => this.#open(status, money)),
+      below: this.#other(),
     }));
+    if (status.reason) later(this.#shell.leaving.signal, DECIDED, () => this.#stands(status, false));
   }
 
   #gone() {
@@ -299,12 +360,29 @@ export class Flow {
   }
 
   /**
-   * Show a step.
+   * Show a step. One that cannot be drawn is said to be so, and the payment goes on.
    *
    * @param {() => import("./shell.js").Face} made
    */
   #show(made) {
-    this.#shell.show(made);
+    try {
+      this.#shell.show(made);
+    } catch (error) {
+      reportError(error);
+      this.#shell.show(() => unknown(this.#shell.language, this.#other()));
+    }
+  }
+
+  /**
+   * The product's name, for a page that follows a payment.
+   *
+   * @param {string} product
+   * @param {string} currency
+   */
+  async #named(product, currency) {
+    const { signal } = this.#run;
+    const answer = await this.#client.methods(product, currency, this.#hears(), signal).catch(() => null);
+    this.#shell.price(this.#shell.language.pick(answer?.body.name), "");
   }
 
   /**
@@ -316,7 +394,12 @@ export class Flow {
   }
 
   #hears() {
-    return { lost: () => this.#net(false), heard: () => this.#net(true) };
+    return {
+      lost: () => this.#net(false),
+      heard: () => this.#net(true),
+      stands: (/** @type {Status} */ status) => this.#stands(status, false),
+      gone: () => this.#gone(),
+    };
   }
 
   /** @param {boolean} answers */

@@ -1,7 +1,7 @@
 // The first step: how to pay, what that needs to know, and the button with the amount on it.
 
 import { icon, make } from "./dom.js";
-import { main } from "./faces.js";
+import { main, warning } from "./faces.js";
 import { latin } from "./strings.js";
 
 /** @typedef {import("./client.js").Offer} Offer */
@@ -9,7 +9,7 @@ import { latin } from "./strings.js";
 
 /** What a method may need to know of the payer, that this page can ask for. */
 const FIELDS = ["payer.phone"];
-const MOBILE = /^(?:\+20|0020|0)(1[0125]\d{8})$/;
+const MOBILE = /^(?:\+?20|0020|0)?(1[0125]\d{8})$/;
 
 /**
  * The offers that this page can take: in one currency, the first unless the page names one.
@@ -26,34 +26,41 @@ export function possible(offers, amount) {
 export class Form {
   #chosen = 0;
   #phone = make("input", {
-    ...{ class: "text", name: "phone", type: "tel", inputmode: "tel", autocomplete: "tel", maxlength: 20 },
+    ...{ class: "text", name: "phone", type: "tel", inputmode: "tel", autocomplete: "tel" },
     ...{ id: "phone", required: true, "aria-describedby": "phone-note phone-error" },
+    oninput: () => this.complain(""),
   });
   #wrong = make("p", { class: "error small", id: "phone-error", role: "alert" });
   #asked = make("div", { hidden: true });
-  #pay = main("");
+  #label = make("span");
 
   /**
    * @param {Shell} shell
    * @param {Offer[]} offers at least one
    * @param {(offer: Offer, payer: { phone: string } | null) => void} paid
+   * @param {Form | null | undefined} before what was chosen and typed there still stands
    */
-  constructor(shell, offers, paid) {
+  constructor(shell, offers, paid, before) {
     this.shell = shell;
     this.offers = offers;
     this.paid = paid;
+    if (!before) return;
+    this.choose(before.method);
+    this.#phone.value = before.#phone.value;
   }
 
   /**
-   * @param {string | null} [problem] what went wrong before
+   * @param {string} problem what went wrong before, if anything
    * @returns {import("./shell.js").Face}
    */
-  face(problem = null) {
+  face(problem) {
     const { language } = this.shell;
     const label = make("label", { class: "field", for: "phone" }, language.say("phone"), this.#phone);
     const note = make("p", { class: "quiet small", id: "phone-note" }, language.say("phone_hint"));
     this.#asked.replaceChildren(label, note, this.#wrong);
     const title = language.say("choose");
+    const pay = main("");
+    pay.append(this.#label);
     const methods = make("div", { class: "methods" }, ...this.offers.map((offer, index) => this.#row(offer, index)));
     this.#choose(this.#chosen);
     return {
@@ -61,12 +68,12 @@ export class Form {
       title,
       bad: Boolean(problem),
       body: [
-        problem ? make("p", { class: "alert", role: "alert" }, problem) : null,
+        problem && warning(problem),
         make("fieldset", {}, make("legend", { class: "unseen" }, title), methods),
         this.#asked,
       ],
       submit: () => this.submit(),
-      main: this.#pay,
+      main: pay,
       below: make("p", { class: "quiet small" }, language.say("pay_note")),
     };
   }
@@ -75,30 +82,38 @@ export class Form {
    * Choose by the method's name, where it is offered.
    *
    * @param {string} method
+   * @returns {boolean} whether it is
    */
   choose(method) {
     const index = this.offers.findIndex((offer) => offer.payment_method === method);
     if (index >= 0) this.#choose(index);
+    return index >= 0;
+  }
+
+  /** The method that is chosen. */
+  get method() {
+    return this.offers[this.#chosen].payment_method;
   }
 
   /** As if the payer had pressed the button. */
   submit() {
     const offer = this.offers[this.#chosen];
     if (!offer.fields.includes("payer.phone")) return this.paid(offer, null);
-    const match = MOBILE.exec(latin(this.#phone.value).replace(/[\s()-]/g, ""));
+    // What is pasted brings dots, spaces, hyphens and marks of direction along.
+    const match = MOBILE.exec(latin(this.#phone.value).replace(/[^\d+]/g, ""));
     if (!match) return this.complain(this.shell.language.say("phone_wrong"));
     this.paid(offer, { phone: `0${match[1]}` });
   }
 
   /**
-   * Something is wrong with the phone number.
+   * Say what is wrong with the phone number.
    *
-   * @param {string} sentence
+   * @param {string} sentence empty where nothing is, as far as anybody knows
    */
   complain(sentence) {
     this.#wrong.textContent = sentence;
-    this.#phone.setAttribute("aria-invalid", "true");
-    this.#phone.focus();
+    this.#phone.setAttribute("aria-invalid", `${Boolean(sentence)}`);
+    if (sentence) this.#phone.focus();
   }
 
   /**
@@ -107,7 +122,7 @@ export class Form {
    */
   #row(offer, index) {
     const { language } = this.shell;
-    const hint = `hint_${offer.payment_method}`;
+    const hint = language.say(`hint_${offer.payment_method}`);
     const input = make("input", {
       ...{ type: "radio", name: "method", value: index, checked: index === this.#chosen },
       onchange: () => this.#choose(index),
@@ -121,7 +136,7 @@ export class Form {
         "span",
         {},
         make("b", {}, language.pick(offer.label)),
-        language.has(hint) && make("span", { class: "quiet small" }, language.say(hint)),
+        hint && make("span", { class: "quiet small" }, hint),
       ),
     );
   }
@@ -136,7 +151,7 @@ export class Form {
     if (radio) radio.checked = true;
     this.#asked.hidden = !offer.fields.includes("payer.phone");
     this.#phone.disabled = this.#asked.hidden;
-    this.#pay.textContent = language.say("pay", { amount: money });
+    this.#label.textContent = language.say("pay", { amount: money });
     this.shell.price("", money);
   }
 }

@@ -5,6 +5,7 @@
  * @property {string} key the idempotency key of this try
  * @property {string} order the order_reference of every try
  * @property {Record<string, any>} [request] what is, or was, posted with the key
+ * @property {number} [asked] when it was posted, in milliseconds since 1970, as long as nobody answered
  * @property {string} [draft] the payment draft that came of it
  * @property {Record<string, string>} [name] the product's name, by language
  * @property {string} [page] where it was begun; /pay/{paymentDraftId} sends the payer back there
@@ -15,6 +16,9 @@ const PREFIX = "qirsh:";
 
 /** How long a reload still shows that it is paid, in milliseconds; after that the same purchase is a new one. */
 const PAID_SHOWN = 3_600_000;
+
+/** How long a reload posts by itself what the payer began and nobody answered, in milliseconds. */
+const ASKED_STANDS = 300_000;
 
 /** One purchase. Tabs share it, and so share its key. */
 export class Memory {
@@ -49,6 +53,24 @@ export class Memory {
     attempt(() => localStorage.setItem(this.name, JSON.stringify({ ...entry, page: location.href })));
   }
 
+  /**
+   * Keep what became of a try, unless another tab is at another try by now.
+   *
+   * @param {string} key of the try
+   * @param {Partial<Entry>} more
+   */
+  became(key, more) {
+    const entry = /** @type {Entry} */ ({ ...this.entry, ...more, asked: 0 });
+    if ((this.read()?.key ?? key) === key) this.keep(entry);
+    else this.entry = entry;
+  }
+
+  /** What was posted just now, by this page before a reload or by a tab that is gone, and was not answered. */
+  unanswered() {
+    const { request, asked = 0 } = this.entry ?? {};
+    return Date.now() - asked < ASKED_STANDS ? request : undefined;
+  }
+
   /** Forget the purchase. */
   forget() {
     attempt(() => localStorage.removeItem(this.name));
@@ -68,20 +90,19 @@ export class Memory {
 
   /**
    * Keep what is about to be posted, under the key that was kept for it, or for the same before: a second click, a
-   * reload and another tab post the same.
+   * reload and another tab post the same, wherever each of them would come back to.
    *
    * @param {Record<string, any>} asked
    * @param {Record<string, string>} [name] the product's
    */
   tried(asked, name) {
     this.entry = this.read() ?? this.entry;
-    const { idempotency_key: _, ...before } = this.entry?.request ?? {};
-    const request = { ...asked, order_reference: this.entry?.order };
-    const fits = this.entry && (!this.entry.request || JSON.stringify(before) === JSON.stringify(request));
-    const { key, order } = fits ? /** @type {Entry} */ (this.entry) : this.renew();
-    const whole = { ...request, order_reference: order, idempotency_key: key };
-    this.keep({ key, order, name: name ?? this.entry?.name, request: whole });
-    return whole;
+    const before = this.entry?.request;
+    const same = before && told(before) === told({ ...asked, order_reference: this.entry?.order });
+    const { key, order } = this.entry && (same || !before) ? this.entry : this.renew();
+    const request = same ? before : { ...asked, order_reference: order, idempotency_key: key };
+    this.keep({ key, order, name: name ?? this.entry?.name, request, asked: Date.now() });
+    return request;
   }
 
   /**
@@ -92,6 +113,15 @@ export class Memory {
   paid(draft) {
     if (this.entry) this.keep({ ...this.entry, request: undefined, draft, ended: Date.now() });
   }
+}
+
+/**
+ * What makes one request another.
+ *
+ * @param {Record<string, any>} request
+ */
+function told(request) {
+  return JSON.stringify(request, (name, value) => (/^(idempotency_key|return_url)$/.test(name) ? undefined : value));
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { FRAME } from "./actions.js";
 import { ATTRIBUTES, attributesOf } from "./attributes.js";
-import { deadEnd, waiting } from "./faces.js";
+import { checking, deadEnd } from "./faces.js";
 import { Flow } from "./flow.js";
 import { Shell } from "./shell.js";
 import { Language } from "./strings.js";
@@ -25,6 +25,7 @@ export class QirshCheckout extends HTMLElement {
 
   disconnectedCallback() {
     this.#flow?.end();
+    this.#shell.leaving.abort();
   }
 
   attributeChangedCallback() {
@@ -32,19 +33,20 @@ export class QirshCheckout extends HTMLElement {
   }
 
   /**
-   * Pay, as if the payer had pressed the button.
+   * Pay, as if the payer had pressed the button: where there is one.
    *
-   * @param {string} [method] chosen first, where it is offered
+   * @param {string} [method] chosen first; where it is not offered, nothing is begun
    */
   start(method) {
     const form = this.#flow?.form;
-    if (method) form?.choose(method);
-    form?.submit();
+    if (form && this.#shell.face === "methods" && (!method || form.choose(method))) form.submit();
   }
 
   /** Forget this purchase's key and draft, and begin again with the methods. What was paid stays paid. */
   reset() {
     this.#flow?.memory.forget();
+    this.#flow?.end();
+    this.#flow = null;
     this.removeAttribute("payment-draft-id");
     this.#restart();
   }
@@ -60,7 +62,8 @@ export class QirshCheckout extends HTMLElement {
   }
 
   #open() {
-    this.#flow?.end();
+    const before = this.#flow;
+    before?.end();
     this.#flow = null;
     const shell = this.#shell;
     const wanted = attributesOf(this, HERE);
@@ -68,14 +71,14 @@ export class QirshCheckout extends HTMLElement {
     shell.dress(language);
     if (window.name === FRAME && window !== window.parent) {
       // We stand in our own frame, sent back from a PSP: the page around us goes on.
-      shell.show(() => waiting("handed_back", language.say("checking"), language.say("by_itself")));
+      shell.show(() => checking(language, "handed_back"));
       window.parent.postMessage({ qirsh: "returned" }, "*"); // it says nothing that anybody may not know
     } else if (!wanted.whole) {
-      console.error("qirsh-checkout: it needs product-id, and currency beside amount");
+      console.error("qirsh-checkout: no product-id, or no currency");
       shell.show(() => deadEnd(language, "invalid_request"));
     } else {
       const tell = this.#emit.bind(this);
-      this.#flow = new Flow(shell, wanted, { restart: this.#restart.bind(this), reset: this.reset.bind(this), tell });
+      this.#flow = new Flow(shell, wanted, { restart: this.#restart.bind(this), reset: this.reset.bind(this), tell }, before);
       this.#flow.begin();
     }
   }

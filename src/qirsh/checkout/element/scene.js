@@ -1,7 +1,7 @@
 // What the faces of actions need to know, may ask for, and have in common.
 
-import { make } from "./dom.js";
-import { link, quiet, warning } from "./faces.js";
+import { later, make } from "./dom.js";
+import { link, warning } from "./faces.js";
 
 /** @typedef {import("./client.js").Status} Status */
 /** @typedef {import("./shell.js").Shell} Shell */
@@ -14,14 +14,16 @@ import { link, quiet, warning } from "./faces.js";
  * @property {Status} status
  * @property {boolean} fresh the payer asked for it just now
  * @property {string} money the amount, as it is written
- * @property {() => void} again the same method once more, as a new try
+ * @property {(() => void) | null} again the same method once more, as a new try; null where it was not begun here
  * @property {(() => void) | null} another back to the methods; null where the purchase was not begun here
+ * @property {() => void} open the PSP's form once more, for another try of the same draft
+ * @property {number} ahead how far the server's clock is ahead of this device's, in milliseconds
  * @property {() => void} returned the frame came back from the PSP
- * @property {(url: string) => void} leave go there with the whole page
  * @property {(otp: string) => Promise<import("./client.js").Answer>} handIn
- * @property {(status: Status) => void} stands the status was told in an answer
  * @property {string} print the address of a page to print
  */
+
+const DAY = 86_400_000;
 
 /**
  * Why a try was refused, in the payer's words.
@@ -29,8 +31,7 @@ import { link, quiet, warning } from "./faces.js";
  * @param {Scene} scene
  */
 export function reason({ status, shell: { language } }) {
-  const name = `reason_${status.reason}`;
-  return language.say(language.has(name) ? name : "reason_unknown");
+  return language.say(`reason_${status.reason}`) || language.say("reason_unknown");
 }
 
 /** @param {Scene} scene */
@@ -44,23 +45,24 @@ export function another(scene) {
 }
 
 /**
- * How long the payer has: a clock for hours, a date for days.
+ * How long the payer has; the date where it is days, and on paper.
  *
  * @param {Scene} scene
  */
-export function countdown({ shell, status }) {
-  const { language } = shell;
-  const end = new Date(status.expiresAt ?? "");
-  if (Number.isNaN(end.getTime())) return null;
-  if (end.getTime() - Date.now() > 86_400_000) return quiet(language.say("until", { time: language.time(end) }));
+export function countdown({ shell, status, ahead }) {
+  const { language, leaving } = shell;
+  const end = Date.parse(status.expiresAt ?? "") - ahead;
+  if (!end) return null;
   const clock = make("bdi");
+  const left = make("p", { class: "quiet clock", role: "timer" }, `${language.say("left")} `, clock);
   const tick = () => {
-    const seconds = Math.max(0, Math.round((end.getTime() - Date.now()) / 1000));
-    const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
-    clock.textContent = parts.slice(parts[0] ? 0 : 1).map((part) => language.number(part, 2)).join(":");
+    const seconds = Math.round((end - Date.now()) / 1000);
+    clock.textContent = language.span(seconds);
+    // The time is up when the server says so: this device's clock may be wrong.
+    left.hidden = seconds <= 0;
+    later(leaving.signal, 1000, tick);
   };
   tick();
-  const timer = setInterval(tick, 1000);
-  shell.leaving.signal.addEventListener("abort", () => clearInterval(timer));
-  return make("p", { class: "quiet small clock", role: "timer" }, `${language.say("left")} `, clock);
+  const date = make("p", { class: end - Date.now() > DAY ? "quiet" : "quiet paper" }, language.say("until", { time: language.time(end) }));
+  return make("div", { class: "small" }, date, left);
 }

@@ -8,7 +8,7 @@ import { Language } from "./strings.js";
  * @typedef {object} Face one step
  * @property {string} name
  * @property {string} title
- * @property {(Node | null)[]} body
+ * @property {(Node | string | null)[]} body
  * @property {string} [sign] an icon above the title, for the end or a dead end
  * @property {HTMLElement | null} [main] the one thing to do, always at the same place
  * @property {HTMLElement | null} [below] what else can be done
@@ -42,11 +42,12 @@ export class Shell {
   }
 
   /**
-   * Speak a language, with nothing shown yet.
+   * Speak a language, with nothing shown yet. Who is elsewhere on the page is not called here.
    *
    * @param {Language} language
    */
   dress(language) {
+    this.#quiet = !this.#holdsFocus();
     this.language = language;
     this.#card.lang = language.code;
     this.#card.dir = language.direction;
@@ -88,7 +89,7 @@ export class Shell {
       event.preventDefault();
       face.submit?.();
     });
-    const moves = !this.#quiet && !face.silent && this.#hasFocus();
+    const moves = !face.silent && (this.#holdsFocus() || (!this.#quiet && nobodyHasFocus()));
     this.#step.replaceWith(step);
     this.#step = step;
     this.face = face.name;
@@ -131,8 +132,13 @@ export class Shell {
     if (busy) main.prepend(make("span", { class: "spin" }));
   }
 
-  /** Whether moving the focus takes it from nobody else on the page. */
-  #hasFocus() {
-    return document.activeElement === this.host || !document.activeElement || document.activeElement === document.body;
+  /** Our page may be a shop's own shadow root, and the document sees no further than its host. */
+  #holdsFocus() {
+    return /** @type {Document | ShadowRoot} */ (this.host.getRootNode()).activeElement === this.host;
   }
+}
+
+/** Whether taking the focus takes it from nobody on the page. */
+function nobodyHasFocus() {
+  return !document.activeElement || document.activeElement === document.body;
 }

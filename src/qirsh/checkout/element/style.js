@@ -14,7 +14,7 @@ export const STYLE = `
   --danger: var(--qirsh-danger, light-dark(#b3261e, #ff9a92));
   --radius: var(--qirsh-radius, .875rem);
   display: block; container-type: inline-size; text-align: start; color: var(--text);
-  font: 400 1rem/1.5 var(--qirsh-font, system-ui, "Segoe UI", Tahoma, "Noto Sans Arabic", "Noto Naskh Arabic", sans-serif);
+  font: 400 1rem/1.5 var(--qirsh-font, system-ui, sans-serif);
 }
 :host([hidden]), [hidden] { display: none; }
 *, ::before, ::after { box-sizing: border-box; }
@@ -37,6 +37,7 @@ h2 { font-size: 1.1875rem; font-weight: 650; line-height: 1.4; }
   display: grid; gap: .25rem; position: var(--qirsh-foot, static); inset-block-end: 0; z-index: 1; margin-block: auto -1.25rem; padding-block: .75rem .5rem;
   background: linear-gradient(#0000, var(--surface) .75rem);
 }
+.foot:not(:has(.button)) { position: static; }
 .below { min-block-size: 2.75rem; display: grid; place-items: center; text-align: center; }
 button { font: inherit; cursor: pointer; }
 .button {
@@ -51,14 +52,13 @@ button { font: inherit; cursor: pointer; }
 }
 :focus-visible { outline: .1875rem solid var(--accent); outline-offset: .125rem; }
 h2:focus-visible { outline: none; }
-fieldset { border: 0; margin: 0; padding: 0; min-inline-size: 0; display: grid; gap: .5rem; }
-.methods { display: grid; gap: .5rem; }
+fieldset { border: 0; margin: 0; padding: 0; min-inline-size: 0; }
+.methods { display: grid; grid-auto-rows: 1fr; gap: .5rem; }
 .method {
   position: relative; display: grid; grid-template-columns: 1.5rem 1fr auto; align-items: center; gap: 0 .75rem; min-block-size: 3.75rem;
   padding: .5rem .875rem; border: 1px solid var(--line); border-radius: var(--radius); cursor: pointer; line-height: 1.35;
 }
 .method b { font-weight: 600; display: block; }
-.method:hover { border-color: var(--edge); }
 .method:has(:checked) { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
 .method:has(:focus-visible) { outline: .1875rem solid var(--accent); outline-offset: .125rem; }
 .method input { position: absolute; inset: 0; opacity: 0; margin: 0; cursor: pointer; inline-size: 100%; block-size: 100%; }
@@ -77,6 +77,7 @@ svg { inline-size: 1.5rem; block-size: 1.5rem; fill: none; stroke: currentColor;
 .bad .badge { color: var(--danger); }
 label.field { display: grid; gap: .375rem; font-weight: 600; margin-block-end: .375rem; }
 .centred { align-self: center; }
+.print { align-self: start; margin-inline: -.75rem; }
 label, input { scroll-margin-block: 1rem 12rem; }
 input.text {
   font: inherit; min-block-size: 3rem; inline-size: 100%; padding: .5rem .875rem; color: inherit; background: var(--surface);
@@ -93,16 +94,17 @@ input.otp { font-size: 1.5rem; letter-spacing: .35em; text-align: center !import
   direction: ltr; text-align: center; padding: .875rem .5rem; border: 1px dashed var(--edge); border-radius: var(--radius); overflow-wrap: anywhere;
 }
 .code span + span { margin-inline-start: .35em; }
-.qr { inline-size: min(13.5rem, 100%); block-size: auto; aspect-ratio: 1; padding: .75rem; background: #fff; border: 1px solid var(--line); border-radius: var(--radius); image-rendering: pixelated; }
+.qr { inline-size: min(13.5rem, 100%); block-size: auto; aspect-ratio: 1; padding: .75rem; background: #fff; border: 1px solid var(--line); border-radius: var(--radius); }
 ol { padding-inline-start: 1.375rem; display: grid; gap: .25rem; }
 iframe { inline-size: 100%; block-size: 36rem; border: 1px solid var(--line); border-radius: var(--radius); background: #fff; }
 .clock { font-variant-numeric: tabular-nums; }
-.clock bdi { direction: ltr; font-weight: 600; }
+.clock bdi { font-weight: 600; }
+.paper { display: none; }
 .spin { inline-size: 2.5rem; block-size: 2.5rem; border: .25rem solid var(--line); border-block-start-color: var(--accent); border-radius: 50%; animation: spin 1s linear infinite; }
 .button .spin { inline-size: 1.25rem; block-size: 1.25rem; border-width: .1875rem; border-color: currentColor; border-block-start-color: transparent; }
 .unseen { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @keyframes spin { to { rotate: 1turn; } }
 @media (prefers-reduced-motion: reduce) { .spin { animation-duration: 8s; } }
 @container (min-width: 30rem) { .card { padding: 1.75rem; } .foot { margin-block-end: -1.5rem; } .methods { grid-template-columns: 1fr 1fr; } }
-@media print { .foot, .notice, a { display: none; } .card { border: 0; min-block-size: 0; } }
+@media print { .foot, .notice, a, .clock, .screen { display: none; } .paper { display: block; } .card { border: 0; min-block-size: 0; } }
 `;
