@@ -490,7 +490,7 @@ async def test_a_shops_page_may_ask_from_its_origin_and_read_the_headers_it_need
     assert {"content-type", "idempotency-key", "if-none-match"} <= _names(preflight, "access-control-allow-headers")
     assert answer.status_code == 201
     assert answer.headers["access-control-allow-origin"] == SHOP
-    assert {"etag", "retry-after", "idempotent-replayed"} <= _names(answer, "access-control-expose-headers")
+    assert {"date", "etag", "retry-after", "idempotent-replayed"} <= _names(answer, "access-control-expose-headers")
     assert "origin" in _names(answer, "vary")
 
 

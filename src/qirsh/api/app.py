@@ -91,7 +91,7 @@ def create_app(
             allow_origins=list(settings.shop_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["Content-Type", "Idempotency-Key", "If-None-Match"],
-            expose_headers=["ETag", "Retry-After", "Idempotent-Replayed"],
+            expose_headers=["Date", "ETag", "Retry-After", "Idempotent-Replayed"],
             max_age=600,
         ),
         openapi_config=OpenAPIConfig(

@@ -1,5 +1,6 @@
 """What payers' browsers load: the element for shops' own pages, and the two pages that hold it."""
 
+import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from importlib.resources import files
@@ -8,7 +9,7 @@ from typing import Any, Final
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
-from qirsh.checkout.element import joined
+from qirsh.checkout.element import joined, packed
 
 ELEMENT: Final = "qirsh-checkout.js"
 
@@ -44,7 +45,7 @@ async def pay_page(request: Request[Any, Any, Any], draft_id: str = "") -> Respo
 async def checkout_file(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
     """The element, and the pages' script and style."""
     if name == ELEMENT:
-        return _element(request.headers.get("accept-encoding", ""), request.headers.get("if-none-match", ""))
+        return await _element(request)
     if name not in _FILES:
         return Response(b"", status_code=HTTPStatus.NOT_FOUND)
     return Response((files(__package__) / name).read_bytes(), media_type=_FILES[name], headers=_HEADERS)
@@ -72,11 +73,14 @@ def policy(shop_origins: Sequence[str], *, dev: bool) -> str:
     return "; ".join(f"{name} {' '.join(values)}" for name, values in rules.items())
 
 
-def _element(accepted: str, known: str) -> Response[bytes]:
-    """The element, packed where the browser says that it unpacks."""
-    if _ELEMENT.etag in known:
+async def _element(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The element, packed where the browser says that it unpacks; whoever comes first waits until it is."""
+    if _ELEMENT.etag in request.headers.get("if-none-match", ""):
         return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=_ELEMENT_HEADERS)
-    if "gzip" in accepted:
-        headers = {**_ELEMENT_HEADERS, "Content-Encoding": "gzip"}
-        return Response(_ELEMENT.packed, media_type="text/javascript", headers=headers)
-    return Response(_ELEMENT.body, media_type="text/javascript", headers=_ELEMENT_HEADERS)
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(_ELEMENT.body, media_type="text/javascript", headers=_ELEMENT_HEADERS)
+    state = request.app.state
+    if "packing" not in state:
+        state.packing = asyncio.create_task(asyncio.to_thread(packed))
+    body = await asyncio.shield(state.packing)
+    return Response(body, media_type="text/javascript", headers={**_ELEMENT_HEADERS, "Content-Encoding": "gzip"})
