@@ -65,14 +65,17 @@ async def until(system: System, draft_ids: list[str], done: Callable[[], Awaitab
     return True
 
 
-async def settle(system: System, say: Callable[[str], None]) -> None:
+async def settle(system: System, say: Callable[[str], None], others: Callable[[], Awaitable[None]]) -> None:
     """Go through all schedules, and let everything that comes due be done; then wait for two more sweeps.
+
+    Before each step `others`, who have their own time, do what they have put off.
 
     Raises:
         WorkNeverEndsError: it is never done.
     """
     for seconds in SCHEDULES:
         await quiet(system)
+        await others()
         say(f"everything is done that was due; {timedelta(seconds=seconds)} go by")
         await jump(system, seconds)
     await quiet(system)

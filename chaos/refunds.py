@@ -31,6 +31,12 @@ class RefundDesk:
         """Ask any of the servers."""
         self._system = system
         self._random = random
+        self._undecided: list[Sale] = []
+        """What the payer's bank has not decided yet: the refund had not reached it."""
+
+    async def bank_decides(self) -> None:
+        """Send back what has come to the bank by now; a refund that nobody ever decides would wait for ever."""
+        self._undecided = [sale for sale in self._undecided if not await self._is_sent_back(sale)]
 
     async def give_back(self, sales: Iterable[Sale], seconds: float) -> None:
         """See to all of these within so many seconds, some at a time."""
@@ -97,10 +103,14 @@ class RefundDesk:
         if sale.purchase.way.method not in SENT_BACK_BY:
             return
         for _ in range(TRIES):
-            if await self._system.psps.act(f"{sale.draft_id}", "deny"):
-                sale.was_sent_back = True
+            if await self._is_sent_back(sale):
                 return
             await asyncio.sleep(AGAIN_SECONDS)
+        self._undecided.append(sale)
+
+    async def _is_sent_back(self, sale: Sale) -> bool:
+        sale.was_sent_back = await self._system.psps.act(f"{sale.draft_id}", "deny")
+        return sale.was_sent_back
 
     async def _by_dashboard(self, sale: Sale, amount_minor: int) -> None:
         if await self._system.psps.act(f"{sale.draft_id}", "refund", amount_minor=amount_minor):

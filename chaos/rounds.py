@@ -107,7 +107,7 @@ class Run:
         self._random = random
         self._say = say
         self._shop = Shop(system, Random(random.random()))
-        self._desk = RefundDesk(system, Random(random.random()))
+        self.desk = RefundDesk(system, Random(random.random()))
         self.rounds: list[Round] = []
         self.unknown: list[str] = []
         """Drafts whose payers paid, and of which nobody knew when everything had had its time."""
@@ -155,7 +155,7 @@ class Run:
         async with asyncio.TaskGroup() as group:
             selling = group.create_task(self._shop.sell(wanted, this.name, this.seconds))
             group.create_task(self._shop.pay_late())
-            group.create_task(self._desk.give_back(give_back, this.seconds))
+            group.create_task(self.desk.give_back(give_back, this.seconds))
         this.sales.extend(selling.result())
 
     async def _recover(self, this: Round) -> None:

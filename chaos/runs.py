@@ -45,7 +45,7 @@ async def run(folder: Path, random: Random, wish: Wish, say: Callable[[str], Non
         unended = [Violation(RECOVERS, draft_id, UNKNOWN) for draft_id in going.unknown]
         await whole.compare_daily()
         try:
-            await settle(whole, say)
+            await settle(whole, say, going.desk.bank_decides)
         except WorkNeverEndsError as error:
             unended.append(Violation("no draft stuck", "work", str(error)))
         before = await gathered(whole, going.sales)
