@@ -35,8 +35,8 @@ _CLASHES: Final[Mapping[str | None, Clash | None]] = MappingProxyType(
     {"webhook_events_pkey": None, "fulfilments_order": "order"}
 )
 """Unique constraints that are not about a reference: the first is broken where two deliveries of one event met."""
-_CLASHES_AT_ONCE: Final = 3
-"""An event may meet each kind of clash once, and the last try meets none."""
+_CLASHES_AT_ONCE: Final = 4
+"""An event may meet each kind of clash once, and an order that was free a moment ago; the last try meets none."""
 
 _log = structlog.get_logger("qirsh.fold")
 
@@ -135,7 +135,7 @@ class Fold:
         known = row.version + result.wrote
         if result.row.version > known and any(event.kind in _REFUNDS for event in events):
             # What was heard of refunds may be older than what the draft counts by now.
-            await self._store.drafts.stage_lookup(self._store.pool, row.draft.id, None)
+            await self._store.drafts.stage_lookup_soon(row.draft.id, None)
             self._changes.due()
         return msgspec.structs.replace(result.row, version=known)
 
@@ -235,8 +235,9 @@ class Fold:
                 row = await lock(connection)
                 if row is None:
                     return _Result("unmatched", None)
+                is_free = clash == "order" and await self._store.orders.vacate(connection, row.draft)
                 # Nobody moves a locked row, so what writes nothing was heard before.
-                result = await attempt(connection, row, clash=clash)
+                result = await attempt(connection, row, clash=None if is_free else clash)
                 return result or _Result(Verdict.REPEATED, row, heard_before=True, wrote=False)
 
         for _ in range(_CLASHES_AT_ONCE - 1):
@@ -254,7 +255,8 @@ class Fold:
         # Not only the last state: one look-up may find the payment and a refund of it.
         completes = row.draft.state in UNPAID and any(one.draft.state is State.COMPLETED for _, one in outcomes)
         due = _check_in(row.draft, outcomes, source, news.check_in)
-        folded = Folded(row, outcomes, source, due, news.release, completes, clash == "order", news.heard)
+        duplicate = completes and clash == "order"
+        folded = Folded(row, outcomes, source, due, news.release, completes, duplicate, news.heard)
         saved = await self._store.drafts.save(sender, folded)
         if saved is None:
             return None

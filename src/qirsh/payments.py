@@ -227,7 +227,7 @@ class Payments:
             return await self.collector.capture(row) if row.draft.capture_due else row
         except GatewayError:
             named = row.draft.hinted_payment_reference
-            await self._store.drafts.stage_lookup(self._store.pool, row.draft.id, named)
+            await self._store.drafts.stage_lookup_soon(row.draft.id, named)
             self._changes.due()
             raise
 

@@ -222,10 +222,8 @@ def _left(after: PaymentDraft, found: Lookup) -> list[Difference]:
     differences = []
     if after.state is State.PENDING and after.in_doubt:
         differences.append(_difference(after, "registration", "in doubt", found.standing, LATER))
-    for event in found.events:
-        kept = event.amount
-        if event.kind is Kind.REFUND_FAILED and kept is not None and kept.amount_minor < after.refunded_minor:
-            differences.append(_difference(after, "refunded_minor", after.refunded_minor, kept.amount_minor, LATER))
+    if (kept := _foreseen(after, found).refunded_minor) < after.refunded_minor:
+        differences.append(_difference(after, "refunded_minor", after.refunded_minor, kept, LATER))
     if after.state is State.AWAITING_USER_ACTION and found.standing is Standing.UNKNOWN:
         differences.append(_difference(after, "state", after.state, found.standing, LATER))
     if after.capture_due:

@@ -23,7 +23,7 @@ from qirsh.errors import (
 )
 from qirsh.fault_points import Step, reached
 from qirsh.fold import Fold
-from qirsh.gateways.base import Cancels, Gateway, Lookup, Registration, Standing, deadline
+from qirsh.gateways.base import Cancels, Gateway, Lookup, Registration, Standing, deadline, seconds_left
 from qirsh.metrics import REFUNDS
 from qirsh.outcomes import outcomes_of
 from qirsh.routing import PaymentMethodRouter
@@ -34,6 +34,8 @@ from qirsh.store.store import Store
 
 PSP_SECONDS: Final = 10.0
 """All PSP calls of one initiate together, tokens and failover included; an initiate answers within 12."""
+_LEAST_SECONDS: Final = 1.0
+"""What is begun with less would only be cut off, and leave a doubt."""
 _GRACE_SECONDS: Final = 0.5
 """The translator in gateways.http stops at the deadline by itself; this stops a gateway that does not use it."""
 
@@ -63,7 +65,7 @@ async def bounded() -> AsyncIterator[None]:
     """
     try:
         with deadline(PSP_SECONDS):
-            async with asyncio.timeout(PSP_SECONDS + _GRACE_SECONDS):
+            async with asyncio.timeout(seconds_left(PSP_SECONDS) + _GRACE_SECONDS):
                 yield
     except TimeoutError:
         raise GatewayOutcomeUnknown("The PSP was asked and did not answer in time.") from None
@@ -211,6 +213,8 @@ class Registrar:
             raise GatewayMisconfigured(f"{name} is not configured any more: restore its credentials.") from None
 
     async def _try_gateways(self, row: Row, claim: UUID) -> Row:
+        if seconds_left(_LEAST_SECONDS) < _LEAST_SECONDS:
+            raise GatewayUnavailable("No time is left to ask a PSP.")  # which is no PSP's fault: no breaker hears of it
         for name in self._route(row.draft):
             if name != row.draft.gateway:
                 moved = await self._store.drafts.move_to_gateway(row.draft.id, claim, name)

@@ -9,7 +9,7 @@ from flow_bench import AMOUNT, PSP, Bench, bench_over
 from qirsh.draft import GatewayEvent, Kind, State
 from qirsh.money import Money
 from qirsh.work.fulfilment import Announcer
-from qirsh.work.handlers import Announcement
+from qirsh.work.handlers import Announcement, Handler
 
 
 @pytest.fixture
@@ -132,12 +132,32 @@ async def test_nothing_is_delivered_for_money_that_was_lost_before_the_shop_hear
     async def take(announcement: Announcement) -> None:
         heard.append(announcement.data)
 
+    await announce(bench, draft_id, take)
+
+    assert heard == []
+    (ended,) = await bench.store.fulfilments.of(draft_id)
+    assert (ended.state, ended.last_error) == ("dead", "payment_gone")
+
+
+async def test_a_payment_is_no_duplicate_of_one_that_the_shop_never_heard_of(bench: Bench) -> None:
+    """It would be given back, and nothing delivered for the order."""
+    first, second = await paid(bench), await paid(bench)
+    await lost(bench, first)
+    heard: list[Mapping[str, object]] = []
+
+    async def take(announcement: Announcement) -> None:
+        heard.append(announcement.data)
+
+    for draft_id in (first, second):
+        await announce(bench, draft_id, take)
+
+    assert [(one["paymentDraftId"], "duplicate_of" in one) for one in heard] == [(str(second), False)]
+
+
+async def announce(bench: Bench, draft_id: uuid.UUID, take: Handler) -> None:
+    """Tell the shop of a payment, as a worker does."""
     (announcement,) = await bench.store.fulfilments.of(draft_id)
     due = await bench.store.fulfilments.get(announcement.id)
     assert due is not None
     announcer = Announcer("", [], allow_private=True, handlers=[take])
     await announcer.announce(bench.store, announcement.id, due.version)
-
-    assert heard == []
-    (ended,) = await bench.store.fulfilments.of(draft_id)
-    assert (ended.state, ended.last_error) == ("dead", "payment_gone")

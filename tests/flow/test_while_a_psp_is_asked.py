@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from flow_bench import AMOUNT, PSP, Bench, Nobody, Scripted, admit, bench_over
 
 from qirsh.draft import DeclineCode, DraftRequest, GatewayEvent, Kind, PaymentDraft, State
 from qirsh.errors import GatewayRejected, GatewayUnavailable
-from qirsh.gateways.base import Lookup, Registration, Standing
+from qirsh.gateways.base import Lookup, Registration, Standing, deadline
 from qirsh.methods import Method
 from qirsh.money import Money
 from qirsh.payments import Payments
@@ -125,6 +126,64 @@ async def test_a_refund_that_failed_days_later_is_not_forgotten_where_two_delive
     refund = await bench.store.refunds.get(refund_id)
     assert refund is not None
     assert refund.state is RefundState.FAILED
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_two_look_ups_of_a_refund_at_once_come_to_an_end(bench: Bench, *, fails: bool) -> None:
+    """Each hears that the other moved the draft, and neither may send the other back to the PSP for that."""
+    draft_id, refund_id = await refunded(bench)
+    told = refund_of(draft_id, Kind.REFUNDED, AMOUNT, refund_id)
+    if fails:
+        told = refund_of(draft_id, Kind.REFUND_FAILED, Money(0, "EGP"), refund_id)
+    bench.psp.tells = lambda draft: Lookup(Standing.CLOSED, [bench.psp.event(draft, Kind.PAID), told])
+    bench.psp.asked = 0
+    is_asked, goes_on = asyncio.Event(), asyncio.Event()
+    others: list[asyncio.Task[None]] = []
+
+    async def meanwhile(_: PaymentDraft) -> None:
+        if others:
+            is_asked.set()
+            await goes_on.wait()
+            return
+        await hinted(bench, draft_id)
+        others.append(asyncio.create_task(bench.works_on(draft_id)))
+        await is_asked.wait()
+
+    bench.psp.meanwhile = meanwhile
+    await bench.works_on(draft_id)
+    goes_on.set()
+    await others[0]
+
+    assert bench.psp.asked == 2
+    assert await bench.wait(draft_id) is None
+    draft = (await bench.row(draft_id)).draft
+    assert (draft.state, draft.refunded_minor) == ((State.COMPLETED, 0) if fails else (State.REFUNDED, 30_000))
+
+
+async def test_what_was_decided_about_another_payments_refund_differs_no_more(bench: Bench) -> None:
+    """Books that nobody can settle hide the ones that somebody could."""
+    draft_id, _ = await refunded(bench)
+    other = msgspec.structs.replace(refund_of(draft_id, Kind.REFUND_FAILED, Money(0, "EGP")), payment_reference="other")
+    bench.psp.tells = lambda draft: Lookup(Standing.CLOSED, [bench.psp.event(draft, Kind.PAID), other])
+    await bench.works_on(draft_id)
+    await bench.payments.reviews.decide(draft_id, "dismiss", "not ours")
+
+    told = bench.payments.reconciler.differences([draft_id], dry_run=True)
+
+    assert [one async for batch in told for one in batch] == []
+
+
+async def test_who_has_no_time_left_blames_no_psp(bench: Bench) -> None:
+    """The database took all of it: were that a failure of the PSP's, five of them would keep everybody from it."""
+    request = DraftRequest(product_id="tshirt", amount="300", method=Method.CARD, currency="EGP")
+    keys = [str(uuid.uuid4()) for _ in range(6)]
+    for key in keys:
+        with pytest.raises(GatewayUnavailable), deadline(0.0):
+            await bench.payments.initiate(request, key=key, fingerprint=b"f" * 32, admit=admit)
+
+    for key in keys:
+        answer = await bench.payments.initiate(request, key=key, fingerprint=b"f" * 32, admit=admit)
+        assert answer.row.draft.state is State.AWAITING_USER_ACTION
 
 
 async def test_reconciliation_tells_of_a_failed_refund_that_it_could_not_fold(bench: Bench) -> None:

@@ -662,6 +662,19 @@ async def test_a_redirect_is_a_hint_and_never_an_event() -> None:
     assert gateway.read_return({}) is None
 
 
+def test_a_redirect_whose_signed_texts_are_parted_otherwise_names_no_payment() -> None:
+    """They are joined without anything between them: what is no number would be asked about at each look-up."""
+    query = redirect(OBJ)
+    query["id"] = query["has_parent_transaction"] + query["id"]
+    query["has_parent_transaction"] = ""
+    assert SIGNED.index("id") == SIGNED.index("has_parent_transaction") + 1
+
+    hint = account("http://psp.example").read_return({**query, "hmac": GOLDEN["hmac"]})
+
+    assert hint is not None
+    assert hint.payment_reference is None
+
+
 def test_the_hint_of_a_redirect_does_not_carry_its_signature() -> None:
     """Event ids are stored and logged; a valid signature in a log is one that anybody can send."""
     hint = account("http://psp.example").read_return({**redirect(OBJ), "hmac": GOLDEN["hmac"]})

@@ -80,7 +80,7 @@ async def _element(request: Request[Any, Any, Any]) -> Response[bytes]:
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(_ELEMENT.body, media_type="text/javascript", headers=_ELEMENT_HEADERS)
     state = request.app.state
-    if "packing" not in state:
+    if "packing" not in state or (state.packing.done() and state.packing.exception()):
         state.packing = asyncio.create_task(asyncio.to_thread(packed))
     body = await asyncio.shield(state.packing)
     return Response(body, media_type="text/javascript", headers={**_ELEMENT_HEADERS, "Content-Encoding": "gzip"})

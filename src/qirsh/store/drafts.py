@@ -21,6 +21,9 @@ CLAIM: Final = timedelta(seconds=15)
 DOUBT: Final = timedelta(seconds=90)
 """When a worker finishes what a dead or doubtful initiate began: after the shop had its chance to ask again."""
 
+SOON: Final = timedelta(minutes=1)
+"""As long as a worker's lease: what is due within it is somebody's already."""
+
 Source = Literal["initiate", "webhook", "lookup", "capture", "refund", "otp", "operator", "sweep"]
 Keep = Literal["keep"]
 _Way = Literal["id", "transaction_reference", "payment_reference"]
@@ -267,6 +270,10 @@ class Drafts:
     async def stage_lookup(self, sender: Sender, draft_id: UUID, payment_reference: str | None) -> None:
         """Ask the PSP about a draft as soon as a worker can, and about the payment that a hint named."""
         await sender.execute(SQL["stage_lookup"], draft_id, self._clock.offset, payment_reference)
+
+    async def stage_lookup_soon(self, draft_id: UUID, payment_reference: str | None) -> None:
+        """The same, unless somebody is about to ask already, or is asking."""
+        await self._pool.execute(SQL["stage_lookup_soon"], draft_id, self._clock.offset, payment_reference, SOON)
 
 
 def _ways(fact: GatewayEvent | Hint) -> list[tuple[_Way, tuple[object, ...]]]:

@@ -2,7 +2,7 @@
 
 from qirsh.clock import Clock
 from qirsh.draft import PaymentDraft
-from qirsh.store.connection import Pool
+from qirsh.store.connection import Connection, Pool
 from qirsh.store.sql import SQL
 
 
@@ -20,6 +20,10 @@ class Orders:
             return False
         paid: bool = await self._pool.fetchval(SQL["order_is_paid"], draft.request.order_reference, draft.id)
         return paid
+
+    async def vacate(self, connection: Connection, draft: PaymentDraft) -> bool:
+        """Take an order from the draft that paid it first where no other than this one pays it now; whether it was."""
+        return bool(await connection.fetchval(SQL["vacate_order"], draft.request.order_reference, draft.id))
 
     async def stage_siblings(self, draft: PaymentDraft) -> None:
         """Ask the PSPs as soon as a worker can about what else could be paid for a draft's order."""

@@ -114,17 +114,6 @@ WITH draft AS (
     now() + $16, now() + $16
   FROM draft WHERE $24::uuid IS NOT NULL
   ON CONFLICT (draft_id, draft_version) DO NOTHING
-), vacated AS (
-  -- An order whose money is all gone again can be paid anew: whoever holds it as its first payment lets go of it.
-  UPDATE fulfilments f SET order_reference = NULL FROM draft
-  WHERE $3 IN ('refunded', 'failed') AND f.order_reference = draft.order_reference AND f.duplicate_of IS NULL
-    AND NOT EXISTS (SELECT FROM payment_drafts d
-      WHERE d.order_reference = draft.order_reference AND d.id <> $1 AND d.state IN ('completed', 'partially_refunded'))
-), held AS (
-  -- A refund that failed after all: the order is paid by this draft again, unless another one paid it meanwhile.
-  UPDATE fulfilments f SET order_reference = draft.order_reference FROM draft
-  WHERE $3 IN ('completed', 'partially_refunded') AND NOT $33 AND f.draft_id = $1 AND f.kind = 'payment.completed'
-    AND f.order_reference IS NULL AND draft.order_reference IS NOT NULL
 ), refunded AS (
   INSERT INTO fulfilments (id, draft_id, kind, draft_version, created_at, next_check_at)
   SELECT $32, $1, 'payment.refunded', draft.version, now() + $16, now() + $16 FROM draft WHERE $32::uuid IS NOT NULL
@@ -140,6 +129,13 @@ SELECT claimed_by, version, attempts, updated_at FROM draft;
 -- By another draft than this one, and not all of it was given back.
 SELECT EXISTS (SELECT FROM payment_drafts
   WHERE order_reference = $1 AND id <> $2 AND state IN ('completed', 'partially_refunded'));
+
+-- name: vacate_order
+-- An order whose money is all gone again can be paid anew: whoever holds it as its first payment lets go of it.
+UPDATE fulfilments SET order_reference = NULL
+WHERE order_reference = $1 AND duplicate_of IS NULL AND NOT EXISTS (SELECT FROM payment_drafts
+  WHERE order_reference = $1 AND id <> $2 AND state IN ('completed', 'partially_refunded'))
+RETURNING true;
 
 -- name: stage_siblings
 -- Nobody waits for a row that somebody else holds, as two siblings that were paid at once would for the others': such
@@ -167,6 +163,13 @@ WHERE id = $1 AND version = $2;
 UPDATE payment_drafts SET next_check_at = now() + $2, version = version + 1,
   hinted_payment_reference = coalesce($3, hinted_payment_reference)
 WHERE id = $1;
+
+-- name: stage_lookup_soon
+-- The same, where nobody is about to ask or is asking: two look-ups that each stage one more for the other never end.
+-- Whoever dies at his leaves the draft due by his lease.
+UPDATE payment_drafts SET next_check_at = now() + $2, version = version + 1,
+  hinted_payment_reference = coalesce($3, hinted_payment_reference)
+WHERE id = $1 AND (next_check_at IS NULL OR next_check_at > now() + $2 + $4::interval);
 
 -- name: stage_lookup_of_open
 UPDATE payment_drafts SET next_check_at = now() + $2, version = version + 1
@@ -200,7 +203,11 @@ WHERE id = $1 AND version = $2;
 
 -- name: fulfilment_by_id
 -- It waits while the shop has not been told that the draft was paid, or of an earlier change that is still being told.
-SELECT f.id AS fulfilment_id, f.kind AS fulfilment_kind, f.duplicate_of AS fulfilment_duplicate_of,
+-- No duplicate of what the shop never heard of, because its money was lost before.
+SELECT f.id AS fulfilment_id, f.kind AS fulfilment_kind, CASE WHEN NOT EXISTS (
+    SELECT FROM payment_drafts p JOIN fulfilments e ON e.draft_id = p.id AND e.kind = 'payment.completed'
+    WHERE p.id = f.duplicate_of AND p.state = 'failed' AND e.state <> 'delivered'
+  ) THEN f.duplicate_of END AS fulfilment_duplicate_of,
   f.state AS fulfilment_state, f.attempts AS fulfilment_attempts, f.version AS fulfilment_version,
   f.created_at AS fulfilment_created_at, EXISTS (SELECT FROM fulfilments e
     WHERE e.draft_id = f.draft_id AND e.draft_version < f.draft_version

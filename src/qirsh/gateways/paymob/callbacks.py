@@ -71,5 +71,11 @@ def returned(query: Mapping[str, str], secret: str) -> Hint | None:
         event_id=hashlib.sha256(signature.encode()).hexdigest(),
         draft_id=draft_id_of(query.get("merchant_order_id")),
         transaction_reference_id=query.get("order"),
-        payment_reference=query.get("id") if query.get("success") == "true" else None,
+        payment_reference=_payment_of(query),
     )
+
+
+def _payment_of(query: Mapping[str, str]) -> str | None:
+    """The payment that a return names. What is signed is joined without anything between it, so an id is digits."""
+    name = query.get("id", "")
+    return name if query.get("success") == "true" and name.isascii() and name.isdecimal() else None
