@@ -1,6 +1,7 @@
 """`qirsh dev` on a developer's machine: it starts, it stops, it is killed, and it finds yesterday's payments."""
 
 import asyncio
+import json
 import os
 import pwd
 import re
@@ -32,6 +33,7 @@ from world import QIRSH, TLS, Process, Shop, World, eventually, free_port
 
 AS_ROOT: Final = os.geteuid() == 0
 READY: Final = "is ready"
+README: Final = Path(__file__).parents[2] / "README.md"
 SECONDS: Final = 30.0
 # Becomes the command, in a session and process group of its own as under a terminal, and as another user when asked.
 LAUNCH: Final = """
@@ -407,9 +409,12 @@ def world_of(home: Home, client: httpx.AsyncClient) -> World:
 
 
 async def initiate(home: Home) -> str:
-    """Begin a payment by card."""
+    """Begin a payment by card, as the README does, under a key of its own."""
+    found = re.search(r"api/payments/initiate .*? -d '(\{.*?\})'", README.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    body = {**json.loads(found[1]), "idempotency_key": str(uuid.uuid4())}
     async with httpx.AsyncClient(verify=TLS, timeout=SECONDS) as client:
-        answer = await world_of(home, client).initiate()
+        answer = await client.post(f"http://127.0.0.1:{home.port}/api/payments/initiate", json=body)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["paymentDraftId"])
 
