@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -29,7 +29,7 @@ from qirsh.fold import Changes, Fold
 from qirsh.gateways.base import Delivery, Gateway, ReadsReturn, deadline
 from qirsh.methods import METHODS
 from qirsh.metrics import WEBHOOKS
-from qirsh.reconciliation import Reconciler
+from qirsh.reconciliation import FAILED_FOR, Reconciler
 from qirsh.refunds import Refunder
 from qirsh.registration import PSP_SECONDS, Registrar
 from qirsh.reviews import Reviews
@@ -42,9 +42,6 @@ from qirsh.store.store import Store
 
 RETURN_SECONDS: Final = 5.0
 """How long a payer who comes back waits for the look-up before being sent on; the sweep asks again."""
-
-LATE: Final = timedelta(days=7)
-"""How long after its end a failed draft is asked about when its payer comes back: he may have paid just in time."""
 
 _log = structlog.get_logger("qirsh.payments")
 
@@ -195,8 +192,10 @@ class Payments:
     async def _caught_up(self, row: Row) -> Row:
         """Ask the PSP, and capture what is approved, while the payer waits a little; the sweep goes on otherwise."""
         draft = row.draft
-        lives = self._clock.now() < draft.expires_at + LATE if draft.state is State.FAILED else draft.state in UNPAID
-        if not lives:
+        if draft.state not in UNPAID:
+            return row
+        # He may have paid just in time; but the address is open to everybody, for ever.
+        if draft.state is State.FAILED and self._clock.now() >= draft.expires_at + FAILED_FOR:
             return row
         try:
             async with asyncio.timeout(RETURN_SECONDS):

@@ -21,8 +21,8 @@ CLAIM: Final = timedelta(seconds=15)
 DOUBT: Final = timedelta(seconds=90)
 """When a worker finishes what a dead or doubtful initiate began: after the shop had its chance to ask again."""
 
-SOON: Final = timedelta(minutes=1)
-"""As long as a worker's lease: what is due within it is somebody's already."""
+SOON: Final = timedelta(seconds=60)
+"""What is due within it is somebody's already: so long is a worker's lease."""
 
 Source = Literal["initiate", "webhook", "lookup", "capture", "refund", "otp", "operator", "sweep"]
 Keep = Literal["keep"]

@@ -13,6 +13,7 @@ import structlog
 from qirsh.fault_points import Step, reached
 from qirsh.payments import Payments
 from qirsh.store.connection import DriverPool, close_pool, connect_pool
+from qirsh.store.drafts import SOON
 from qirsh.store.store import Store
 from qirsh.work.daily import Job as DailyJob
 from qirsh.work.daily import run_daily
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS: Final = 5.0
 """How late a due row may be found when no hint arrives."""
-LEASE: Final = timedelta(seconds=60)
+LEASE: Final = SOON
 """Longer than any handler takes; a row that is not finished by then comes due again."""
 BATCH: Final = 200
 PER_PSP: Final = 10
