@@ -18,9 +18,12 @@ from .fawry_records import Means, Order
 from .fawry_shapes import money, return_fields
 from .page_parts import (
     CANCEL,
+    CARD_NUMBER,
+    CVV,
     DECLINE,
     DECLINE_TRY,
     EXPIRE,
+    EXPIRY,
     PAY,
     Due,
     button,
@@ -58,9 +61,6 @@ _PAYS: Final[dict[Means, Text]] = {
     "prompt": Text("Confirm on the phone", "أكّد على الهاتف"),
 }
 _CASH: Final = Text("Cash cannot be declined.", "الدفع النقدي لا يُرفض.")
-_LABEL_NUMBER: Final = Text("Card number", "رقم البطاقة")
-_LABEL_EXPIRY: Final = Text("Expiry (MM/YY)", "الانتهاء (شهر/سنة)")
-_LABEL_CVV: Final = Text("CVV", "رمز التحقق CVV")
 _PAYING: Final = Text(
     "4242424242424242 and 5436031030606378 pay, with 05/29 and 123.",
     "تدفع 4242424242424242 و5436031030606378 مع 05/29 و123.",
@@ -194,9 +194,9 @@ def _card_page(request: web.Request, order: Order, *, error: str = "") -> web.Re
         what_pays(language, _PAYING),
         form(
             fields(
-                field(language, _LABEL_NUMBER, "card_number", "4242 4242 4242 4242", 23),
-                field(language, _LABEL_EXPIRY, "card_expiry", "05/29", 7, half=True),
-                field(language, _LABEL_CVV, "card_cvv", "123", 4, half=True),
+                field(language, CARD_NUMBER, "card_number", "4242 4242 4242 4242", 23),
+                field(language, EXPIRY, "card_expiry", "05/29", 7, half=True),
+                field(language, CVV, "card_cvv", "123", 4, half=True),
             ),
             button(language, "pay", PAY, amount=due.total, kind="primary"),
             button(language, "cancel", CANCEL),

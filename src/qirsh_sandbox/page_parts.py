@@ -7,6 +7,9 @@ from typing import Final, NamedTuple
 from .pages import Language, Text, say
 
 PAY: Final = Text("Pay", "ادفع")
+CARD_NUMBER: Final = Text("Card number", "رقم البطاقة")
+EXPIRY: Final = Text("Expiry (MM/YY)", "الانتهاء (شهر/سنة)")
+CVV: Final = Text("CVV", "رمز التحقق CVV")
 DECLINE: Final = Text("Decline", "رفض")
 DECLINE_TRY: Final = Text("Decline this try", "ارفض هذه المحاولة")
 CANCEL: Final = Text("Cancel", "إلغاء")

@@ -15,8 +15,11 @@ from .clock import Clock
 from .config import PaymobConfig
 from .page_parts import (
     CANCEL,
+    CARD_NUMBER,
+    CVV,
     DECLINE_TRY,
     EXPIRE,
+    EXPIRY,
     PAY,
     button,
     card,
@@ -62,10 +65,7 @@ _PAN_LENGTHS: Final = range(13, 20)  # ISO/IEC 7812 numbers in use
 _CARD_TITLE: Final = Text("Card payment", "الدفع بالبطاقة")
 _WALLET_TITLE: Final = Text("Mobile wallet", "محفظة الهاتف")
 _RESULT_TITLE: Final = Text("Payment result", "نتيجة الدفع")
-_NUMBER: Final = Text("Card number", "رقم البطاقة")
 _NAME: Final = Text("Name on card", "الاسم على البطاقة")
-_EXPIRY: Final = Text("Expiry (MM/YY)", "الانتهاء (شهر/سنة)")
-_CVV: Final = Text("CVV", "رمز التحقق CVV")
 _MPIN: Final = Text("MPIN", "الرقم السري MPIN")
 _OTP: Final = Text("OTP", "الرمز المؤقت OTP")
 _CONFIRM: Final = Text("Confirm", "أكّد")
@@ -137,9 +137,9 @@ class Pages:
             what_pays(language, _PAYING_CARDS),
             form(
                 fields(
-                    field(language, _NUMBER, "card_number", number, 23),
-                    field(language, _EXPIRY, "card_expiry", "01/39", 7, half=True),
-                    field(language, _CVV, "card_cvv", "123", 4, half=True),
+                    field(language, CARD_NUMBER, "card_number", number, 23),
+                    field(language, EXPIRY, "card_expiry", "01/39", 7, half=True),
+                    field(language, CVV, "card_cvv", "123", 4, half=True),
                     field(language, _NAME, "card_name", "Test Account", 60),
                 ),
                 button(language, "pay", PAY, amount=due.amount, kind="primary"),

@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from .page_parts import (
+    CARD_NUMBER,
     DECLINE_TRY,
     EXPIRE,
     PAY,
@@ -58,7 +59,6 @@ _BUTTONS: Final[Mapping[str, Way]] = {
     "later": WAYS["review"],
 }
 _METHOD: Final = Text("Card, Apple Pay or Google Pay", "بطاقة أو Apple Pay أو Google Pay")
-_CARD_NUMBER: Final = Text("Card number", "رقم البطاقة")
 _PAYING: Final = Text("4242 4242 4242 4242 pays.", "تدفع 4242 4242 4242 4242.")
 _DECLINING: Final = ", ".join(f"{way.last4} ({way.decline})" for way in _CARDS.values() if way.decline)
 _OTHERS: Final = Text(
@@ -159,7 +159,7 @@ def _form(request: web.Request, session: Session, *, error: Text | str = "", sta
         error_line(language, error),
         what_pays(language, _PAYING),
         form(
-            fields(field(language, _CARD_NUMBER, "card_number", _GOOD_CARD, 23)),
+            fields(field(language, CARD_NUMBER, "card_number", _GOOD_CARD, 23)),
             button(language, "pay", PAY, amount=due.amount, kind="primary"),
             f'<div class="pair">{button(language, "apple_pay", _APPLE_PAY)}'
             f"{button(language, 'google_pay', _GOOGLE_PAY)}</div>",
